@@ -1,0 +1,1 @@
+"""Archon Workflows: durable workflows of MCP tool calls."""

@@ -1,0 +1,99 @@
+"""The port to the tools: one protocol, so that engine and tests need not know how a tool is reached."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from archon_workflows.model.outcomes import JsonValue, Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolEntry:
+    """One tool of one tool server as ``tools/list`` describes it.
+
+    Attributes:
+        destructive: ``destructiveHint`` as the server gave it; ``None`` when it did not say.
+        idempotent: ``idempotentHint``, likewise.
+        read_only: ``readOnlyHint``, likewise.
+    """
+
+    server: str
+    name: str
+    title: str | None = None
+    description: str | None = None
+    input_schema: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    output_schema: Mapping[str, Any] | None = None
+    destructive: bool | None = None
+    idempotent: bool | None = None
+    read_only: bool | None = None
+
+    @property
+    def address(self) -> str:
+        """The unambiguous name: ``server/tool``."""
+        return f"{self.server}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolProgress:
+    """One progress notification of a running call."""
+
+    progress: float
+    total: float | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """One call to make.
+
+    Attributes:
+        idempotency_key: sent in ``_meta``; the same for every attempt of the same step occurrence.
+        trace_parent: W3C ``traceparent``, sent in ``_meta``.
+        timeout_seconds: deadline of the whole call, connecting included.
+    """
+
+    tool_name: str
+    arguments: Mapping[str, JsonValue]
+    idempotency_key: str
+    trace_parent: str
+    timeout_seconds: float
+    on_progress: Callable[[ToolProgress], None] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerState:
+    """How a tool server is doing: ``connected``, ``connecting``, ``failed`` (with ``error``) or ``idle``."""
+
+    name: str
+    transport: str
+    state: str
+    error: str | None = None
+    tool_count: int | None = None
+
+
+class Gateway(Protocol):
+    """What the engine asks of the tool servers."""
+
+    async def tools(self) -> tuple[ToolEntry, ...]:
+        """Return the tools of every reachable server, connecting where needed (bounded by a deadline)."""
+        ...
+
+    async def servers(self) -> tuple[ServerState, ...]:
+        """Return the state of every configured server."""
+        ...
+
+    async def resolve(self, tool_name: str) -> ToolEntry:
+        """Find the tool that a step means: exact name, ``server/tool``, then ``tool_server``.
+
+        Raises:
+            ToolServerError: ``unknown_tool`` or ``ambiguous_tool`` with the candidates, or
+                ``tool_server_unavailable`` when a server that may have it cannot be reached.
+        """
+        ...
+
+    async def call(self, call: ToolCall) -> Outcome:
+        """Resolve, check the arguments, call, and read the answer; every failure is an ``Outcome``.
+
+        Cancelling the caller cancels the call at the server.
+        """
+        ...

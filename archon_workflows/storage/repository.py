@@ -1,0 +1,165 @@
+"""The port to the database: one protocol, several tenants, one contract suite.
+
+Every write is one SQL function of ``migration/add_workflow_system.sql``: atomic, and harmless to repeat.
+Tenants translate the database's errors into ``Conflict``, ``NotFound``, ``Fenced`` and ``StorageError``
+and nothing else; a ``StorageError`` with code ``database_unavailable`` is worth trying again.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+from uuid import UUID
+
+from archon_workflows.model.records import (
+    Claim,
+    ControlRequest,
+    CreatedExecution,
+    ExecutionFilter,
+    ExecutionRecord,
+    JournalAnswer,
+    JournalEntry,
+    NewExecution,
+    Page,
+    StepFilter,
+    StepRecord,
+    TemplateFilter,
+    TemplateRecord,
+    TemplateSave,
+    VersionRecord,
+)
+
+
+class Repository(Protocol):
+    """What the engine and the server ask of a database."""
+
+    async def save_template(self, save: TemplateSave) -> TemplateRecord:
+        """Write the template and its next version in one transaction.
+
+        Raises:
+            NotFound: ``template_id`` names no template.
+            Conflict: the name is taken (``name_taken``) or the version is stale (``stale_version``).
+        """
+        ...
+
+    async def read_template(self, *, name: str | None = None, template_id: UUID | None = None) -> TemplateRecord:
+        """Return the template of that name or id.
+
+        Raises:
+            NotFound: ``template_not_found``, with the nearest name as suggestion.
+        """
+        ...
+
+    async def list_templates(self, which: TemplateFilter, *, offset: int, limit: int) -> Page[TemplateRecord]:
+        """Return one page of templates by name."""
+        ...
+
+    async def delete_template(self, template_id: UUID) -> None:
+        """Remove a template and its versions.
+
+        Raises:
+            NotFound: there is none.
+            Conflict: it has executions (``template_in_use``).
+        """
+        ...
+
+    async def list_versions(self, template_id: UUID, *, offset: int, limit: int) -> Page[VersionRecord]:
+        """Return one page of a template's versions, newest first."""
+        ...
+
+    async def read_version(
+        self,
+        *,
+        version_id: UUID | None = None,
+        template_id: UUID | None = None,
+        version_number: int | None = None,
+        version_tag: str | None = None,
+    ) -> VersionRecord:
+        """Return one version, by its id or by template and number or tag (the newest of that tag).
+
+        Raises:
+            NotFound: ``version_not_found``, with the known versions as suggestion.
+        """
+        ...
+
+    async def create_execution(self, new: NewExecution) -> CreatedExecution:
+        """Create an execution in status ``pending``, or find the one that has its id or idempotency key.
+
+        Raises:
+            NotFound: the version does not exist.
+            Conflict: the idempotency key names an execution of another template
+                (``idempotency_key_reused``), or the parent has ended (``parent_ended``).
+        """
+        ...
+
+    async def read_execution(self, execution_id: UUID) -> ExecutionRecord:
+        """Return the execution.
+
+        Raises:
+            NotFound: ``execution_not_found``.
+        """
+        ...
+
+    async def read_executions(self, execution_ids: Sequence[UUID]) -> tuple[ExecutionRecord, ...]:
+        """Return those of the executions that exist, in no order."""
+        ...
+
+    async def list_executions(self, which: ExecutionFilter, *, offset: int, limit: int) -> Page[ExecutionRecord]:
+        """Return one page of executions, newest first; ``execution_log`` is left empty."""
+        ...
+
+    async def read_steps(
+        self, execution_id: UUID, which: StepFilter | None = None, *, offset: int = 0, limit: int | None = None
+    ) -> Page[StepRecord]:
+        """Return an execution's step rows in the order in which they were first written."""
+        ...
+
+    async def claim(
+        self,
+        owner_id: str,
+        *,
+        lease_seconds: float,
+        limit: int = 1,
+        execution_id: UUID | None = None,
+    ) -> tuple[Claim, ...]:
+        """Take up to ``limit`` executions that nobody owns and that have something to do.
+
+        These are: pending ones; running ones whose lease ran out; paused ones whose ``wake_at`` has come
+        or that have a control request. With ``execution_id`` only that one is tried.
+        """
+        ...
+
+    async def record(self, entries: Sequence[JournalEntry]) -> tuple[JournalAnswer, ...]:
+        """Write journal entries of many executions in one round trip; the answers are in their order."""
+        ...
+
+    async def renew(
+        self, held: Sequence[tuple[UUID, int]], *, lease_seconds: float
+    ) -> tuple[JournalAnswer, ...]:
+        """Extend the leases of ``(execution id, fencing token)`` pairs; the answers are in their order."""
+        ...
+
+    async def release(self, held: Sequence[tuple[UUID, int]]) -> None:
+        """Give leases back, so that another owner takes over at once; stale ones are ignored."""
+        ...
+
+    async def request_control(self, execution_id: UUID, request: ControlRequest) -> ExecutionRecord:
+        """Put a control request into the row (pause, resume and cancel also into the descendants').
+
+        A ``retry`` reopens a failed or cancelled execution (and its ended ancestors do not change).
+
+        Raises:
+            NotFound: ``execution_not_found``.
+            Conflict: the execution's status does not allow the action (``wrong_status``).
+        """
+        ...
+
+    def watch(self) -> AbstractAsyncContextManager[AsyncIterator[UUID]]:
+        """Yield the ids of executions that got something new (status, control request, ended child).
+
+        A hint only: it may miss some, and a tenant that cannot listen yields nothing.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        ...
