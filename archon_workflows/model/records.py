@@ -252,8 +252,12 @@ class CreatedExecution:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateSave:
-    """A template to save as its next version; ``template_id`` is ``None`` for a new one."""
+    """A template to save as its next version; ``template_id`` is ``None`` for a new one.
 
+    ``version_id`` is made by the caller, so that saving it twice is saving it once.
+    """
+
+    version_id: UUID
     template_id: UUID | None
     document: Mapping[str, JsonValue]
     version_tag: str

@@ -1,6 +1,6 @@
 """The template document: parameters, outputs and steps under a name."""
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import ConfigDict, Field, Strict, StringConstraints, model_validator
 
@@ -11,21 +11,23 @@ TEMPLATE_STATUSES: tuple[str, ...] = get_args(TemplateStatus)
 ChangeType = Literal["create", "update", "major", "minor", "patch"]
 CHANGE_TYPES: tuple[str, ...] = get_args(ChangeType)
 
-SEMANTIC_VERSION_PATTERN = (
-    r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$"
-)
+SEMANTIC_VERSION_PATTERN = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$"
 SemanticVersion = Annotated[str, StringConstraints(pattern=SEMANTIC_VERSION_PATTERN, max_length=100)]
 
 
 class Parameter(Document):
     """One input: a JSON Schema fragment (any further keyword is kept) plus five words of ours."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+    model_config = ConfigDict(extra="allow")
 
     required: bool = False
+    """Whether a run must give it."""
     default: Any = None
+    """The value when a run does not give it."""
     description: str | None = None
+    """What it means, for whoever starts a run."""
     secret: bool = False
+    """Never stored or logged in clear; needs `type: string`; only for `parameters` of actions and links."""
 
     @property
     def has_default(self) -> bool:
@@ -41,10 +43,12 @@ class Parameter(Document):
 class Output(Document):
     """One output: a JSON Schema fragment plus ``value``, a template value over the finished steps."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+    model_config = ConfigDict(extra="allow")
 
     value: Any = None
+    """Expression for the value. Without it: the field of the same name from the last completed step."""
     description: str | None = None
+    """What it means, for whoever reads the result."""
 
     @property
     def has_value(self) -> bool:
@@ -61,27 +65,44 @@ class Template(Document):
     """A named, versioned document; see SPEC section 2."""
 
     name: Name
+    """Unique name, by which runs and links find the template."""
     title: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    """A title for people; default from the name."""
     description: Annotated[str, StringConstraints(max_length=20_000)] | None = None
+    """What the workflow does and when to use it."""
     version: SemanticVersion = "1.0.0"
+    """Semantic version of this document."""
     status: TemplateStatus = "active"
+    """`draft` runs only when asked for; `deprecated` runs with a warning; `archived` never runs."""
     category: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = None
+    """A group to list it under."""
     tags: Annotated[
         tuple[Annotated[str, StringConstraints(min_length=1, max_length=100)], ...],
         Strict(strict=False),
         Field(max_length=100),
     ] = ()
+    """Words to find it by."""
     parameters: dict[Name, Parameter] = Field(default_factory=dict[str, Parameter])
+    """Inputs by name: `workflow.parameters.NAME` in expressions."""
     outputs: dict[Name, Output] = Field(default_factory=dict[str, Output])
+    """Results by name. Without any, the result is the output of the last completed step."""
     steps: Sequence
+    """What is done, in this order unless a step jumps."""
     timeout_minutes: Annotated[float, Field(gt=0, le=366 * 24 * 60)] = 60
+    """Time limit of a run, pauses not counted."""
     max_retries: Annotated[int, Field(ge=0, le=1_000)] = 3
+    """Default `retry_count` of steps with `on_failure: retry`."""
     created_by: Annotated[str, StringConstraints(max_length=200)] | None = None
+    """Who made it."""
     is_public: bool = True
+    """Whether everyone may read it."""
 
     @model_validator(mode="before")
     @classmethod
     def _title_from_name(cls, document: Any) -> Any:
-        if isinstance(document, dict) and "title" not in document and isinstance(document.get("name"), str):
-            return {**document, "title": document["name"].replace("_", " ").capitalize() or "?"}
-        return document
+        if not isinstance(document, dict) or "title" in document:
+            return cast("Any", document)
+        fields = cast("dict[str, Any]", document)
+        name = fields.get("name")
+        words = name.replace("_", " ").capitalize() if isinstance(name, str) else ""
+        return {**fields, "title": words[:200] or "?"}
