@@ -1,0 +1,118 @@
+"""Records to JSON and rows to records: what every tenant of the repository writes and reads.
+
+Not here: how the JSON travels. The keys are those that the functions of the migration unpack.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from pydantic import TypeAdapter
+
+from archon_workflows.model.outcomes import JsonValue
+from archon_workflows.model.records import (
+    Claim,
+    ControlRequest,
+    CreatedExecution,
+    ExecutionChange,
+    ExecutionRecord,
+    JournalAnswer,
+    JournalEntry,
+    LogEntry,
+    NewExecution,
+    StepRecord,
+    TemplateRecord,
+    VersionRecord,
+)
+
+RecordT = TypeVar("RecordT")
+Row = Mapping[str, Any]
+HeldLease = tuple[UUID, int]
+
+TEMPLATES: Final = TypeAdapter(TemplateRecord)
+VERSIONS: Final = TypeAdapter(VersionRecord)
+EXECUTIONS: Final = TypeAdapter(ExecutionRecord)
+STEPS: Final = TypeAdapter(StepRecord)
+CLAIMS: Final = TypeAdapter(tuple[Claim, ...])
+CREATED: Final = TypeAdapter(CreatedExecution)
+_REQUESTS: Final = TypeAdapter(tuple[ControlRequest, ...])
+_MOMENT: Final = TypeAdapter(datetime)
+
+_CHANGE_COLUMNS: Final = tuple(column.name for column in fields(ExecutionChange))
+_STEP_COLUMNS: Final = tuple(column.name for column in fields(StepRecord))
+_LOG_KEYS: Final = tuple(key.name for key in fields(LogEntry))
+_NEW_COLUMNS: Final = tuple(column.name for column in fields(NewExecution))
+_REQUEST_KEYS: Final = tuple(key.name for key in fields(ControlRequest))
+
+
+def records_of(adapter: TypeAdapter[RecordT], rows: Sequence[Row]) -> tuple[RecordT, ...]:
+    """Read rows, each a mapping from column to value; columns that the record does not have are ignored."""
+    return tuple(adapter.validate_python(row) for row in rows)
+
+
+def execution_json(new: NewExecution) -> dict[str, JsonValue]:
+    """Return what ``archon_workflow_create_execution`` takes."""
+    return _given(new, _NEW_COLUMNS)
+
+
+def entry_json(entry: JournalEntry) -> dict[str, JsonValue]:
+    """Return one element of what ``archon_workflow_record`` takes; of two steps with one path the last."""
+    letter = _given(entry.change, _CHANGE_COLUMNS)
+    letter["execution_id"] = entry.execution_id
+    letter["fencing_token"] = entry.fencing_token
+    letter["sequence"] = entry.sequence
+    if entry.steps:
+        by_path = {step.step_path: step for step in entry.steps}
+        letter["steps"] = [_given(step, _STEP_COLUMNS) for step in by_path.values()]
+    if entry.log:
+        letter["log"] = [{key: getattr(line, key) for key in _LOG_KEYS} for line in entry.log]
+    if entry.log_dropped:
+        letter["log_dropped"] = entry.log_dropped
+    if entry.acknowledged:
+        letter["acknowledged"] = list(entry.acknowledged)
+    if entry.release:
+        letter["release"] = True
+    return letter
+
+
+def request_json(request: ControlRequest) -> dict[str, JsonValue]:
+    """Return what ``archon_workflow_request_control`` keeps in the row."""
+    return _given(request, _REQUEST_KEYS)
+
+
+def held_json(held: Sequence[HeldLease]) -> list[dict[str, JsonValue]]:
+    """Return what ``archon_workflow_renew`` and ``archon_workflow_release`` take."""
+    return [{"execution_id": execution_id, "fencing_token": token} for execution_id, token in held]
+
+
+def entry_answers(entries: Sequence[JournalEntry], letter: Row) -> tuple[JournalAnswer, ...]:
+    """Put the answers of ``archon_workflow_record`` into the order of the entries."""
+    return _answers([(entry.execution_id, entry.sequence) for entry in entries], letter, "sequence")
+
+
+def lease_answers(held: Sequence[HeldLease], letter: Row) -> tuple[JournalAnswer, ...]:
+    """Put the answers of ``archon_workflow_renew`` into the order of the leases."""
+    return _answers(held, letter, "fencing_token")
+
+
+def _answers(asked: Sequence[tuple[UUID, int]], letter: Row, number: str) -> tuple[JournalAnswer, ...]:
+    now = _MOMENT.validate_python(letter["now"])
+    answers = {(answer["execution_id"], answer[number]): answer for answer in letter["answers"]}
+    return tuple(_answer(execution_id, answers[str(execution_id), n], now) for execution_id, n in asked)
+
+
+def _answer(execution_id: UUID, answer: Row, now: datetime) -> JournalAnswer:
+    requests = answer["control_requests"]
+    return JournalAnswer(
+        execution_id=execution_id,
+        accepted=answer["accepted"],
+        control_requests=_REQUESTS.validate_python(requests) if requests else (),
+        now=now,
+    )
+
+
+def _given(record: object, names: Sequence[str]) -> dict[str, JsonValue]:
+    """Return the fields that are not ``None``: leaving one out is how JSON says it here."""
+    return {name: value for name in names if (value := getattr(record, name)) is not None}

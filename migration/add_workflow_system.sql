@@ -1,0 +1,1244 @@
+-- Archon Workflows: the four tables, row level security, and the functions by which they are written.
+--
+-- Paste the whole file into the Supabase SQL editor, or run `archon-workflows migrate`. It runs on Postgres
+-- 15 to 18, in one transaction, as often as you like: running it again repairs constraints, indexes,
+-- triggers, functions, policies and grants (also for Supabase's roles when they appear later).
+-- Undo: rollback_workflow_system.sql. Check: validate_workflow_system.sql.
+--
+-- Every write of the program calls one function of this file: one transaction, harmless to repeat.
+-- A function refuses with a SQLSTATE of class AW, a message and a hint:
+--
+--   AW001 template_not_found      AW101 name_taken               AW201 schema_newer
+--   AW002 version_not_found       AW102 stale_version            AW202 foreign_tables
+--   AW003 execution_not_found     AW103 template_in_use
+--                                 AW104 wrong_status
+--                                 AW105 idempotency_key_reused
+--                                 AW106 parent_ended
+--                                 AW107 journal_gap
+--                                 AW108 version_is_immutable
+--
+-- Locks are taken in this order: the template, then executions with parents before children and those of
+-- one depth by id (archon_workflow_lock_executions), then their steps.
+--
+-- Statuses are text with a check, not enums: a later version of this file can add or remove one inside its
+-- transaction (a new enum value cannot be used in the transaction that adds it, and none can be removed),
+-- and Supabase's table editor and PostgREST treat both alike.
+--
+-- No check looks into the large jsonb columns (log, context, inputs, outputs): checks run on every update,
+-- and would read the whole value back each time.
+
+begin;
+
+set local client_min_messages = warning;
+set local lock_timeout = '60s';
+
+do $preflight$
+declare
+  found_version integer;
+  table_name text;
+begin
+  perform pg_advisory_xact_lock(7021783291);
+
+  if to_regprocedure('public.archon_workflow_schema_version()') is not null then
+    execute 'select public.archon_workflow_schema_version()' into found_version;
+    if found_version > 1 then
+      raise exception using
+        errcode = 'AW201',
+        message = format('the database has schema version %s, this file would make it 1', found_version),
+        hint = 'Use the file of the newer program; nothing was changed.';
+    end if;
+  end if;
+
+  if to_regclass('public.archon_workflow_executions') is not null and not exists (
+    select from pg_attribute
+    where attrelid = to_regclass('public.archon_workflow_executions')
+      and attname = 'fencing_token' and not attisdropped
+  ) then
+    raise exception using
+      errcode = 'AW202',
+      message = 'public.archon_workflow_executions exists, but this file did not make it',
+      hint = 'Rename or drop the four archon_workflow_ tables first; nothing was changed.';
+  end if;
+
+  foreach table_name in array array[
+    'archon_workflow_templates', 'archon_workflow_executions',
+    'archon_workflow_step_executions', 'archon_workflow_template_versions'
+  ] loop
+    if to_regclass('public.' || table_name) is not null then
+      execute format('lock table public.%I in access exclusive mode', table_name);
+    end if;
+  end loop;
+end
+$preflight$;
+
+
+create table if not exists public.archon_workflow_templates (
+  id uuid primary key default gen_random_uuid(),
+  name text not null,
+  title text not null,
+  description text,
+  version text not null default '1.0.0',
+  version_number integer not null default 1,
+  status text not null default 'active',
+  category text,
+  tags jsonb not null default '[]',
+  parameters jsonb not null default '{}',
+  outputs jsonb not null default '{}',
+  steps jsonb not null,
+  timeout_minutes double precision not null default 60,
+  max_retries integer not null default 3,
+  created_by text,
+  is_public boolean not null default true,
+  search_text text not null generated always as (
+    lower(name || ' ' || title || ' ' || coalesce(description, '') || ' ' || coalesce(category, '')
+      || ' ' || tags::text)
+  ) stored,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now()
+);
+
+create table if not exists public.archon_workflow_template_versions (
+  id uuid primary key default gen_random_uuid(),
+  workflow_template_id uuid not null,
+  version_number integer not null,
+  version_tag text not null,
+  template_snapshot jsonb not null,
+  change_type text not null,
+  change_summary text,
+  breaking_changes boolean not null default false,
+  created_by text,
+  created_at timestamptz not null default now()
+);
+
+create table if not exists public.archon_workflow_executions (
+  id uuid primary key default gen_random_uuid(),
+  workflow_template_id uuid not null,
+  workflow_version_id uuid not null,
+  triggered_by text,
+  trigger_context jsonb not null default '{}',
+  input_parameters jsonb not null default '{}',
+  execution_context jsonb not null default '{}',
+  status text not null default 'pending',
+  pause_reason text,
+  current_step_index integer not null default 0,
+  total_steps integer not null,
+  progress_percentage double precision not null default 0,
+  idempotency_key text,
+  parent_execution_id uuid,
+  parent_step_path text,
+  root_execution_id uuid not null,
+  link_depth integer not null default 0,
+  control_requests jsonb not null default '[]',
+  seen_request_ids uuid[] not null default '{}',
+  output_data jsonb,
+  error_message text,
+  error_details jsonb,
+  execution_log jsonb not null default '[]',
+  log_dropped_count integer not null default 0,
+  owner_id text,
+  fencing_token bigint not null default 0,
+  lease_expires_at timestamptz,
+  journal_sequence bigint not null default 0,
+  timeout_seconds double precision not null,
+  deadline_at timestamptz,
+  wake_at timestamptz,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  started_at timestamptz,
+  completed_at timestamptz,
+  paused_at timestamptz
+) with (fillfactor = 70);
+
+create table if not exists public.archon_workflow_step_executions (
+  id uuid primary key default gen_random_uuid(),
+  workflow_execution_id uuid not null,
+  position bigint not null,
+  step_path text not null,
+  step_index integer not null,
+  step_name text not null,
+  step_type text not null,
+  step_config jsonb not null,
+  status text not null default 'pending',
+  attempt_number integer not null default 1,
+  max_attempts integer not null default 1,
+  run_number integer not null default 1,
+  poll_number integer not null default 1,
+  interruptions integer not null default 0,
+  generation integer not null default 1,
+  wake_at timestamptz,
+  awaiting text,
+  input_data jsonb,
+  output_data jsonb,
+  output_truncated boolean not null default false,
+  tool_name text,
+  tool_parameters jsonb,
+  tool_result jsonb,
+  sub_workflow_execution_id uuid,
+  context_updates jsonb,
+  failure_handled boolean not null default false,
+  error_message text,
+  error_details jsonb,
+  progress jsonb,
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
+  started_at timestamptz,
+  completed_at timestamptz
+) with (fillfactor = 85);
+
+comment on table public.archon_workflow_templates is
+  'Reusable workflow definitions; the newest version of each.';
+comment on table public.archon_workflow_template_versions is
+  'Every saved version of every template; rows never change.';
+comment on table public.archon_workflow_executions is
+  'Runs of workflows, each pinned to one version.';
+comment on table public.archon_workflow_step_executions is
+  'One row per step path of an execution.';
+comment on column public.archon_workflow_templates.search_text is
+  'What a search for templates looks through, in lower case.';
+comment on column public.archon_workflow_executions.control_requests is
+  'What someone asked of the execution and its owner has not yet acted on, oldest first.';
+comment on column public.archon_workflow_executions.seen_request_ids is
+  'The newest 100 control requests, so that one that is sent twice is one.';
+comment on column public.archon_workflow_executions.fencing_token is
+  'Grows with every claim; a write with an older one is refused.';
+comment on column public.archon_workflow_executions.journal_sequence is
+  'The number of the last journal entry written; an entry that is sent again is not written again.';
+comment on column public.archon_workflow_executions.timeout_seconds is
+  'Run time allowed, not counting pauses; deadline_at is set from it when the execution starts.';
+comment on column public.archon_workflow_executions.wake_at is
+  'When an execution that nobody owns is to be looked at again; a control request makes it now.';
+comment on column public.archon_workflow_step_executions.position is
+  'Orders the rows of an execution as they were first written.';
+comment on column public.archon_workflow_step_executions.sub_workflow_execution_id is
+  'The child execution. No foreign key: it is stored before the child exists.';
+
+
+
+do $constraints$
+declare
+  missing record;
+begin
+  for missing in
+    select * from (values
+      ('templates', 'one_template_per_name', 'unique (name)'),
+      ('templates', 'name_is_snake_case', $c$check (name ~ '^[a-z][a-z0-9_]{0,62}$')$c$),
+      ('templates', 'status_is_known',
+        $c$check (status in ('draft', 'active', 'deprecated', 'archived'))$c$),
+      ('templates', 'version_is_semantic', $c$check (version ~ '^\d+\.\d+\.\d+([-+].+)?$')$c$),
+      ('templates', 'version_number_starts_at_1', 'check (version_number >= 1)'),
+      ('templates', 'tags_are_a_list', $c$check (jsonb_typeof(tags) = 'array')$c$),
+      ('templates', 'parameters_are_an_object', $c$check (jsonb_typeof(parameters) = 'object')$c$),
+      ('templates', 'outputs_are_an_object', $c$check (jsonb_typeof(outputs) = 'object')$c$),
+      ('templates', 'steps_are_a_list_with_something_in_it',
+        $c$check (jsonb_typeof(steps) = 'array' and steps <> '[]')$c$),
+      ('templates', 'timeout_is_positive', 'check (timeout_minutes > 0)'),
+      ('templates', 'max_retries_is_not_negative', 'check (max_retries >= 0)'),
+
+      ('template_versions', 'one_row_per_version_number', 'unique (workflow_template_id, version_number)'),
+      ('template_versions', 'a_version_has_one_template', 'unique (id, workflow_template_id)'),
+      ('template_versions', 'version_of_a_template',
+        'foreign key (workflow_template_id) references public.archon_workflow_templates on delete cascade'),
+      ('template_versions', 'version_number_starts_at_1', 'check (version_number >= 1)'),
+      ('template_versions', 'change_type_is_known',
+        $c$check (change_type in ('create', 'update', 'major', 'minor', 'patch'))$c$),
+      ('template_versions', 'snapshot_is_an_object',
+        $c$check (jsonb_typeof(template_snapshot) = 'object')$c$),
+
+      ('executions', 'template_with_executions_stays',
+        'foreign key (workflow_template_id) references public.archon_workflow_templates on delete restrict'),
+      ('executions', 'runs_a_version_of_its_template',
+        'foreign key (workflow_version_id, workflow_template_id) '
+        'references public.archon_workflow_template_versions (id, workflow_template_id) on delete restrict'),
+      ('executions', 'child_goes_with_its_parent',
+        'foreign key (parent_execution_id) references public.archon_workflow_executions on delete cascade'),
+      ('executions', 'tree_goes_with_its_root',
+        'foreign key (root_execution_id) references public.archon_workflow_executions on delete cascade'),
+      ('executions', 'status_is_known',
+        $c$check (status in ('pending', 'running', 'paused', 'completed', 'failed', 'cancelled'))$c$),
+      ('executions', 'running_has_started', $c$check (status <> 'running' or started_at is not null)$c$),
+      ('executions', 'completed_at_only_when_finished',
+        $c$check ((status in ('completed', 'failed', 'cancelled')) = (completed_at is not null))$c$),
+      ('executions', 'paused_at_only_while_paused',
+        $c$check ((status = 'paused') = (paused_at is not null))$c$),
+      ('executions', 'paused_has_a_reason', $c$check ((status = 'paused') = (pause_reason is not null))$c$),
+      ('executions', 'pause_reason_is_known',
+        $c$check (pause_reason in ('requested', 'approval', 'in_doubt'))$c$),
+      ('executions', 'failed_says_why', $c$check (status <> 'failed' or error_message is not null)$c$),
+      ('executions', 'progress_is_between_0_and_100', 'check (progress_percentage between 0 and 100)'),
+      ('executions', 'progress_is_100_only_when_completed',
+        $c$check ((status = 'completed') = (progress_percentage = 100))$c$),
+      ('executions', 'current_step_within_total_steps',
+        'check (current_step_index between 0 and total_steps)'),
+      ('executions', 'a_lease_has_an_owner', 'check ((owner_id is null) = (lease_expires_at is null))'),
+      ('executions', 'finished_is_owned_by_nobody', 'check (completed_at is null or owner_id is null)'),
+      ('executions', 'finished_does_not_wake', 'check (completed_at is null or wake_at is null)'),
+      ('executions', 'child_names_the_step_of_its_parent',
+        'check ((parent_execution_id is null) = (parent_step_path is null))'),
+      ('executions', 'only_a_child_is_linked',
+        'check (case when parent_execution_id is null then link_depth = 0 else link_depth > 0 end)'),
+      ('executions', 'without_parent_it_is_its_own_root',
+        'check ((parent_execution_id is null) = (root_execution_id = id))'),
+      ('executions', 'counts_are_not_negative',
+        'check (fencing_token >= 0 and journal_sequence >= 0 and log_dropped_count >= 0)'),
+      ('executions', 'timeout_is_positive', 'check (timeout_seconds > 0)'),
+
+      ('step_executions', 'one_row_per_step_path', 'unique (workflow_execution_id, step_path)'),
+      ('step_executions', 'steps_go_with_their_execution',
+        'foreign key (workflow_execution_id) references public.archon_workflow_executions on delete cascade'),
+      ('step_executions', 'step_type_is_known',
+        $c$check (step_type in ('action', 'condition', 'workflow_link', 'parallel', 'loop'))$c$),
+      ('step_executions', 'status_is_known',
+        $c$check (status in ('pending', 'running', 'completed', 'failed', 'skipped', 'retrying'))$c$),
+      ('step_executions', 'attempt_number_within_max_attempts',
+        'check (attempt_number between 1 and max_attempts)'),
+      ('step_executions', 'completed_at_only_when_finished',
+        $c$check ((status in ('completed', 'failed', 'skipped')) = (completed_at is not null))$c$),
+      ('step_executions', 'running_has_started', $c$check (status <> 'running' or started_at is not null)$c$),
+      ('step_executions', 'failed_says_why', $c$check (status <> 'failed' or error_message is not null)$c$),
+      ('step_executions', 'only_a_failure_is_handled',
+        $c$check (not failure_handled or status = 'failed')$c$),
+      ('step_executions', 'awaiting_is_known', $c$check (awaiting in ('approval', 'resolution'))$c$),
+      ('step_executions', 'counts_start_at_1',
+        'check (run_number >= 1 and poll_number >= 1 and generation >= 1)'),
+      ('step_executions', 'counts_are_not_negative', 'check (step_index >= 0 and interruptions >= 0)')
+    ) as sentence (table_suffix, name, definition)
+    where not exists (
+      select from pg_constraint
+      where conrelid = ('public.archon_workflow_' || table_suffix)::regclass and conname = sentence.name
+    )
+    order by definition like 'foreign key%'  -- what they refer to comes first
+  loop
+    execute format(
+      'alter table public.%I add constraint %I %s',
+      'archon_workflow_' || missing.table_suffix, missing.name, missing.definition
+    );
+  end loop;
+end
+$constraints$;
+
+
+-- Unique constraints above already index: templates by name, versions by template and number, steps by
+-- execution and path. Nothing that changes with every write is indexed (progress, lease, sequence), so that
+-- the writes of a running execution stay inside their page.
+
+create index if not exists archon_workflow_templates_by_status
+  on public.archon_workflow_templates (status);
+create index if not exists archon_workflow_templates_by_category
+  on public.archon_workflow_templates (category);
+create index if not exists archon_workflow_templates_by_tag
+  on public.archon_workflow_templates using gin (tags);
+
+create index if not exists archon_workflow_executions_by_template
+  on public.archon_workflow_executions (workflow_template_id, created_at desc);
+create index if not exists archon_workflow_executions_by_version
+  on public.archon_workflow_executions (workflow_version_id, workflow_template_id);
+create index if not exists archon_workflow_executions_by_status
+  on public.archon_workflow_executions (status, created_at desc);
+create index if not exists archon_workflow_executions_by_triggered_by
+  on public.archon_workflow_executions (triggered_by, created_at desc);
+create index if not exists archon_workflow_executions_by_started_at
+  on public.archon_workflow_executions (started_at);
+create index if not exists archon_workflow_executions_by_created_at
+  on public.archon_workflow_executions (created_at desc, id desc);
+create index if not exists archon_workflow_executions_by_root
+  on public.archon_workflow_executions (root_execution_id);
+create index if not exists archon_workflow_executions_by_parent
+  on public.archon_workflow_executions (parent_execution_id) where parent_execution_id is not null;
+create unique index if not exists archon_workflow_executions_one_per_idempotency_key
+  on public.archon_workflow_executions (idempotency_key) where idempotency_key is not null;
+create index if not exists archon_workflow_executions_to_advance
+  on public.archon_workflow_executions (created_at)
+  where status in ('pending', 'running') and wake_at is null;
+create index if not exists archon_workflow_executions_to_wake
+  on public.archon_workflow_executions (wake_at) where wake_at is not null;
+
+create index if not exists archon_workflow_step_executions_by_step_index
+  on public.archon_workflow_step_executions (workflow_execution_id, step_index);
+create index if not exists archon_workflow_step_executions_by_status
+  on public.archon_workflow_step_executions (status) where status not in ('completed', 'skipped');
+create index if not exists archon_workflow_step_executions_by_tool_name
+  on public.archon_workflow_step_executions (tool_name) where tool_name is not null;
+
+
+create or replace function public.archon_workflow_schema_version() returns integer
+language sql immutable security invoker set search_path = ''
+as $$ select 1 $$;
+
+comment on function public.archon_workflow_schema_version() is
+  'The version of this schema; the program refuses a database that is newer than itself.';
+
+
+create or replace function public.archon_workflow_touch() returns trigger
+language plpgsql security invoker set search_path = ''
+as $$
+begin
+  new.updated_at := clock_timestamp();
+  return new;
+end
+$$;
+
+create or replace trigger archon_workflow_templates_updated_at
+  before update on public.archon_workflow_templates
+  for each row execute function public.archon_workflow_touch();
+
+-- The journal sets updated_at itself, and a lease that is taken or renewed is no news of the execution.
+create or replace trigger archon_workflow_executions_updated_at
+  before update on public.archon_workflow_executions
+  for each row when (
+    old.updated_at = new.updated_at and old.lease_expires_at is not distinct from new.lease_expires_at
+  )
+  execute function public.archon_workflow_touch();
+
+create or replace trigger archon_workflow_step_executions_updated_at
+  before update on public.archon_workflow_step_executions
+  for each row when (old.updated_at = new.updated_at)
+  execute function public.archon_workflow_touch();
+
+
+create or replace function public.archon_workflow_refuse_change() returns trigger
+language plpgsql security invoker set search_path = ''
+as $$
+begin
+  raise exception using
+    errcode = 'AW108',
+    message = format('version %s of template %s never changes', old.version_number, old.workflow_template_id),
+    hint = 'Save the template: every save is a new version.';
+end
+$$;
+
+create or replace trigger archon_workflow_template_versions_never_change
+  before update on public.archon_workflow_template_versions
+  for each row execute function public.archon_workflow_refuse_change();
+
+
+create or replace function public.archon_workflow_enter_status() returns trigger
+language plpgsql security invoker set search_path = ''
+as $$
+declare
+  moment timestamptz := clock_timestamp();
+  old_is_final boolean := old.status in ('completed', 'failed', 'cancelled');
+begin
+  if old.status = 'completed' or (old_is_final and new.status <> 'pending') then
+    raise exception using
+      errcode = 'AW104',
+      message = format('execution %s is %s and cannot become %s', old.id, old.status, new.status),
+      hint = 'Only a retry reopens an execution, and only a failed or cancelled one.';
+  end if;
+
+  if old.status = 'paused' then
+    new.deadline_at := old.deadline_at + (moment - old.paused_at);
+    new.paused_at := null;
+    new.pause_reason := null;
+  end if;
+
+  if old_is_final then
+    new.completed_at := null;
+    new.deadline_at := null;
+    new.output_data := null;
+    new.error_message := null;
+    new.error_details := null;
+  end if;
+
+  if new.status = 'running' then
+    new.started_at := coalesce(new.started_at, moment);
+    new.deadline_at := coalesce(new.deadline_at, moment + make_interval(secs => new.timeout_seconds));
+  elsif new.status = 'paused' then
+    new.paused_at := moment;
+  elsif new.status in ('completed', 'failed', 'cancelled') then
+    new.completed_at := moment;
+    new.owner_id := null;
+    new.lease_expires_at := null;
+    new.wake_at := null;
+    new.control_requests := '[]';
+    if new.status = 'completed' then
+      new.progress_percentage := 100;
+    end if;
+  end if;
+  return new;
+end
+$$;
+
+comment on function public.archon_workflow_enter_status() is
+  'What a change of an execution''s status brings with it, whoever makes it.';
+
+create or replace trigger archon_workflow_executions_enter_status
+  before update of status on public.archon_workflow_executions
+  for each row when (old.status is distinct from new.status)
+  execute function public.archon_workflow_enter_status();
+
+
+create or replace function public.archon_workflow_announce() returns trigger
+language plpgsql security invoker set search_path = ''
+as $$
+begin
+  perform pg_notify('archon_workflows', new.id::text);
+  if new.completed_at is not null and new.parent_execution_id is not null then
+    perform pg_notify('archon_workflows', new.parent_execution_id::text);
+  end if;
+  return null;
+end
+$$;
+
+-- Only a new status or a lease that was given back is announced: a notification with every write would halve
+-- the throughput.
+create or replace trigger archon_workflow_executions_announce
+  after update on public.archon_workflow_executions
+  for each row when (
+    old.status is distinct from new.status or (old.owner_id is not null and new.owner_id is null)
+  )
+  execute function public.archon_workflow_announce();
+
+
+create or replace function public.archon_workflow_template_record(template_id uuid) returns jsonb
+language sql stable security invoker set search_path = ''
+as $$
+  select jsonb_build_object(
+    'id', t.id, 'name', t.name, 'title', t.title, 'description', t.description, 'version', t.version,
+    'status', t.status, 'category', t.category, 'tags', t.tags, 'is_public', t.is_public,
+    'created_by', t.created_by, 'document', v.template_snapshot, 'version_id', v.id,
+    'version_number', v.version_number, 'created_at', t.created_at, 'updated_at', t.updated_at
+  )
+  from public.archon_workflow_templates as t
+  join public.archon_workflow_template_versions as v
+    on v.workflow_template_id = t.id and v.version_number = t.version_number
+  where t.id = template_id
+$$;
+
+comment on function public.archon_workflow_template_record(uuid) is
+  'A template with the document and number of its newest version; null where there is none.';
+
+
+create or replace function public.archon_workflow_execution_record(execution_id uuid) returns jsonb
+language sql stable security invoker set search_path = ''
+as $$
+  select to_jsonb(x) || jsonb_build_object(
+    'workflow_name', t.name, 'version_number', v.version_number, 'version_tag', v.version_tag
+  )
+  from public.archon_workflow_executions as x
+  join public.archon_workflow_templates as t on t.id = x.workflow_template_id
+  join public.archon_workflow_template_versions as v on v.id = x.workflow_version_id
+  where x.id = execution_id
+$$;
+
+comment on function public.archon_workflow_execution_record(uuid) is
+  'An execution with the name and number of its pinned version; null where there is none.';
+
+
+create or replace function public.archon_workflow_save_template(
+  version_id uuid,
+  template_id uuid,
+  document jsonb,
+  version_tag text,
+  change_type text,
+  change_summary text default null,
+  breaking_changes boolean default false,
+  created_by text default null,
+  expected_version_number integer default null
+) returns jsonb
+language plpgsql volatile security invoker set search_path = ''
+as $$
+#variable_conflict use_variable
+declare
+  target uuid := template_id;
+  saved_before uuid;
+  newest integer;
+begin
+  if target is not null then
+    select t.version_number into newest
+    from public.archon_workflow_templates as t where t.id = target for update;
+    if not found then
+      raise exception using
+        errcode = 'AW001',
+        message = format('there is no template with the id %s', target),
+        hint = 'Save it without template_id to create it.';
+    end if;
+  end if;
+
+  select v.workflow_template_id into saved_before
+  from public.archon_workflow_template_versions as v where v.id = version_id;
+  if found then
+    return public.archon_workflow_template_record(saved_before);
+  end if;
+
+  if expected_version_number is not null and expected_version_number <> coalesce(newest, 0) then
+    raise exception using
+      errcode = 'AW102',
+      message = format(
+        'version %s was expected to be the newest, but it is %s', expected_version_number, coalesce(newest, 0)
+      ),
+      hint = 'Read the template again, apply the change to it, and save with its version number.';
+  end if;
+
+  if target is null then
+    target := gen_random_uuid();
+    insert into public.archon_workflow_templates (
+      id, name, title, description, version, version_number, status, category, tags, parameters, outputs,
+      steps, timeout_minutes, max_retries, created_by, is_public
+    )
+    select
+      target, d.name, coalesce(d.title, d.name), d.description, version_tag, 1, coalesce(d.status, 'active'),
+      d.category, coalesce(d.tags, '[]'), coalesce(d.parameters, '{}'), coalesce(d.outputs, '{}'), d.steps,
+      coalesce(d.timeout_minutes, 60), coalesce(d.max_retries, 3), coalesce(created_by, d.created_by),
+      coalesce(d.is_public, true)
+    from jsonb_populate_record(null::public.archon_workflow_templates, document) as d;
+  else
+    update public.archon_workflow_templates as t
+    set name = d.name,
+        title = coalesce(d.title, d.name),
+        description = d.description,
+        version = version_tag,
+        version_number = newest + 1,
+        status = coalesce(d.status, 'active'),
+        category = d.category,
+        tags = coalesce(d.tags, '[]'),
+        parameters = coalesce(d.parameters, '{}'),
+        outputs = coalesce(d.outputs, '{}'),
+        steps = d.steps,
+        timeout_minutes = coalesce(d.timeout_minutes, 60),
+        max_retries = coalesce(d.max_retries, 3),
+        created_by = coalesce(t.created_by, created_by, d.created_by),
+        is_public = coalesce(d.is_public, true)
+    from jsonb_populate_record(null::public.archon_workflow_templates, document) as d
+    where t.id = target;
+  end if;
+
+  insert into public.archon_workflow_template_versions (
+    id, workflow_template_id, version_number, version_tag, template_snapshot, change_type, change_summary,
+    breaking_changes, created_by
+  )
+  values (
+    version_id, target, coalesce(newest, 0) + 1, version_tag, document, change_type, change_summary,
+    coalesce(breaking_changes, false), created_by
+  );
+  return public.archon_workflow_template_record(target);
+exception when unique_violation then
+  -- The same save may have been sent twice at once: then the first one wrote this version.
+  select v.workflow_template_id into saved_before
+  from public.archon_workflow_template_versions as v where v.id = version_id;
+  if found then
+    return public.archon_workflow_template_record(saved_before);
+  end if;
+  raise exception using
+    errcode = 'AW101',
+    message = format('there is already a template named %L', document ->> 'name'),
+    hint = 'Update that template, or choose another name.';
+end
+$$;
+
+comment on function public.archon_workflow_save_template(
+  uuid, uuid, jsonb, text, text, text, boolean, text, integer
+) is 'Writes a template and its next version; repeating it with the same version_id changes nothing.';
+
+
+create or replace function public.archon_workflow_delete_template(template_id uuid) returns void
+language plpgsql volatile security invoker set search_path = ''
+as $$
+begin
+  delete from public.archon_workflow_templates as t where t.id = template_id;
+  if not found then
+    raise exception using
+      errcode = 'AW001',
+      message = format('there is no template with the id %s', template_id),
+      hint = 'It may have been deleted before.';
+  end if;
+exception when foreign_key_violation or restrict_violation then  -- the latter since Postgres 18
+  raise exception using
+    errcode = 'AW103',
+    message = format('template %s has executions', template_id),
+    hint = 'Archive it instead: history is never deleted with a template.';
+end
+$$;
+
+comment on function public.archon_workflow_delete_template(uuid) is
+  'Removes a template and its versions, unless it has executions.';
+
+
+create or replace function public.archon_workflow_create_execution(execution jsonb) returns jsonb
+language plpgsql volatile security invoker set search_path = ''
+as $$
+declare
+  given public.archon_workflow_executions :=
+    jsonb_populate_record(null::public.archon_workflow_executions, execution);
+  parent public.archon_workflow_executions;
+  known record;
+begin
+  if given.parent_execution_id is not null then
+    select * into parent
+    from public.archon_workflow_executions as x where x.id = given.parent_execution_id for share;
+    if not found then
+      raise exception using
+        errcode = 'AW003',
+        message = format('there is no parent execution with the id %s', given.parent_execution_id),
+        hint = 'Create the parent first.';
+    end if;
+  end if;
+
+  loop
+    select x.id, x.workflow_template_id into known
+    from public.archon_workflow_executions as x
+    where x.id = given.id or x.idempotency_key = given.idempotency_key
+    order by x.id = given.id desc limit 1;
+    if found and known.workflow_template_id <> given.workflow_template_id then
+      raise exception using
+        errcode = 'AW105',
+        message = format(
+          'the idempotency key %L names execution %s of another template', given.idempotency_key, known.id
+        ),
+        hint = 'Use a new key for each run that is meant to be a new one.';
+    elsif found then
+      return jsonb_build_object('id', known.id, 'existed', true);
+    end if;
+
+    if parent.status in ('completed', 'failed', 'cancelled') then
+      raise exception using
+        errcode = 'AW106',
+        message = format('parent execution %s is %s', given.parent_execution_id, parent.status),
+        hint = 'An execution that has ended starts no children.';
+    end if;
+    if not exists (
+      select from public.archon_workflow_template_versions as v
+      where v.id = given.workflow_version_id and v.workflow_template_id = given.workflow_template_id
+    ) then
+      raise exception using
+        errcode = 'AW002',
+        message = format(
+          'template %s has no version with the id %s', given.workflow_template_id, given.workflow_version_id
+        ),
+        hint = 'Read the template again; it may have been deleted.';
+    end if;
+
+    -- A child made while its parent is being paused or cancelled is told so too.
+    insert into public.archon_workflow_executions (
+      id, workflow_template_id, workflow_version_id, triggered_by, trigger_context, input_parameters,
+      execution_context, total_steps, timeout_seconds, idempotency_key, parent_execution_id, parent_step_path,
+      root_execution_id, link_depth, control_requests
+    )
+    values (
+      given.id, given.workflow_template_id, given.workflow_version_id, given.triggered_by,
+      coalesce(given.trigger_context, '{}'), coalesce(given.input_parameters, '{}'),
+      coalesce(given.trigger_context, '{}'), given.total_steps, given.timeout_seconds, given.idempotency_key,
+      given.parent_execution_id, given.parent_step_path,
+      coalesce(parent.root_execution_id, given.id), coalesce(parent.link_depth + 1, 0),
+      coalesce(jsonb_path_query_array(
+        parent.control_requests,
+        '$[*] ? (@.action == "pause" || @.action == "resume" || @.action == "cancel")'
+      ), '[]')
+    )
+    on conflict do nothing;
+    if found then
+      perform pg_notify('archon_workflows', given.id::text);
+      return jsonb_build_object('id', given.id, 'existed', false);
+    end if;
+  end loop;
+end
+$$;
+
+comment on function public.archon_workflow_create_execution(jsonb) is
+  'Creates a pending execution, or finds the one with its id or idempotency key.';
+
+
+create or replace function public.archon_workflow_lock_executions(execution_ids uuid[]) returns void
+language sql volatile security invoker set search_path = ''
+as $$
+  select from public.archon_workflow_executions as x
+  where x.id = any (execution_ids)
+  order by x.link_depth, x.id
+  for no key update
+$$;
+
+comment on function public.archon_workflow_lock_executions(uuid[]) is
+  'The order in which executions are locked: parents before children, those of one depth by id.';
+
+
+create or replace function public.archon_workflow_claim(
+  owner_id text,
+  lease_seconds double precision,
+  max_count integer default 1,
+  execution_id uuid default null
+) returns jsonb
+language plpgsql volatile security invoker set search_path = ''
+as $$
+#variable_conflict use_variable
+declare
+  moment timestamptz := clock_timestamp();
+  free_ids uuid[];
+  claims jsonb;
+begin
+  if execution_id is not null then
+    free_ids := array(
+      select x.id from public.archon_workflow_executions as x
+      where x.id = execution_id and x.completed_at is null
+        and (x.wake_at <= moment or (x.wake_at is null and x.status <> 'paused'))
+        and (x.lease_expires_at is null or x.lease_expires_at <= moment)
+      for no key update skip locked
+    );
+  else
+    free_ids := array(
+      select x.id from public.archon_workflow_executions as x
+      where x.wake_at <= moment and (x.lease_expires_at is null or x.lease_expires_at <= moment)
+      order by x.wake_at limit max_count
+      for no key update skip locked
+    );
+    free_ids := free_ids || array(
+      select x.id from public.archon_workflow_executions as x
+      where x.status in ('pending', 'running') and x.wake_at is null
+        and (x.lease_expires_at is null or x.lease_expires_at <= moment)
+      order by x.created_at limit max_count - cardinality(free_ids)
+      for no key update skip locked
+    );
+  end if;
+
+  if free_ids = '{}' then
+    return '[]';
+  end if;
+  with taken as (
+    update public.archon_workflow_executions as x
+    set owner_id = owner_id,
+        lease_expires_at = moment + make_interval(secs => lease_seconds),
+        fencing_token = x.fencing_token + 1
+    where x.id = any (free_ids)
+    returning x.*
+  )
+  select jsonb_agg(
+    jsonb_build_object(
+      'execution', to_jsonb(x) || jsonb_build_object(
+        'workflow_name', t.name, 'version_number', v.version_number, 'version_tag', v.version_tag
+      ),
+      'fencing_token', x.fencing_token, 'taken_over', x.status = 'running', 'now', moment
+    )
+    order by array_position(free_ids, x.id)
+  ) into claims
+  from taken as x
+  join public.archon_workflow_templates as t on t.id = x.workflow_template_id
+  join public.archon_workflow_template_versions as v on v.id = x.workflow_version_id;
+  return claims;
+end
+$$;
+
+comment on function public.archon_workflow_claim(text, double precision, integer, uuid) is
+  'Takes executions that nobody owns and that have something to do, for as long as the lease runs.';
+
+
+create or replace function public.archon_workflow_record(entries jsonb) returns jsonb
+language plpgsql volatile security invoker set search_path = ''
+-- The plan is kept for the session: it must not be one that was good for a small table.
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
+as $$
+declare
+  moment timestamptz := clock_timestamp();
+  entry_count integer := jsonb_array_length(entries);
+  rounds jsonb[] := array[entries];
+  round jsonb;
+  answers jsonb := '[]';
+  answered jsonb;
+begin
+  if entry_count > 1 then
+    perform public.archon_workflow_lock_executions(
+      array(select (e ->> 'execution_id')::uuid from jsonb_array_elements(entries) as e)
+    );
+    -- Entries of one execution are written one after the other, those of different ones together.
+    if entry_count > (select count(distinct e -> 'execution_id') from jsonb_array_elements(entries) as e) then
+      rounds := array(
+        select jsonb_agg(numbered.entry)
+        from (
+          select e.entry, row_number() over (partition by e.entry -> 'execution_id' order by e.place) as turn
+          from jsonb_array_elements(entries) with ordinality as e (entry, place)
+        ) as numbered
+        group by numbered.turn order by numbered.turn
+      );
+    end if;
+  end if;
+
+  foreach round in array rounds loop
+    with written_entry as (
+      update public.archon_workflow_executions as x
+      set status = coalesce(e.status, x.status),
+          pause_reason = coalesce(e.pause_reason, x.pause_reason),
+          current_step_index = least(
+            coalesce(e.current_step_index, x.current_step_index), coalesce(e.total_steps, x.total_steps)
+          ),
+          total_steps = coalesce(e.total_steps, x.total_steps),
+          progress_percentage = least(greatest(x.progress_percentage, e.progress_percentage), 99.99),
+          execution_context = coalesce(e.execution_context, x.execution_context),
+          output_data = coalesce(e.output_data, x.output_data),
+          error_message = coalesce(e.error_message, x.error_message),
+          error_details = coalesce(e.error_details, x.error_details),
+          workflow_version_id = coalesce(e.workflow_version_id, x.workflow_version_id),
+          execution_log = case when e.log is null then x.execution_log else x.execution_log || e.log end,
+          log_dropped_count = x.log_dropped_count + coalesce(e.log_dropped, 0),
+          control_requests = case
+            when e.acknowledged is null then x.control_requests
+            else jsonb_path_query_array(
+              x.control_requests, '$[*] ? (!(@.id == $done[*]))', jsonb_build_object('done', e.acknowledged)
+            )
+          end,
+          wake_at = case
+            -- A request that came while the owner was letting go is for the next owner, at once.
+            when e.release is true and x.control_requests <> '[]' and jsonb_path_exists(
+              x.control_requests, '$[*] ? (!(@.id == $done[*]))',
+              jsonb_build_object('done', coalesce(e.acknowledged, '[]'))
+            ) then moment
+            when e.release is true or e.status is not null then e.wake_at
+            else coalesce(e.wake_at, x.wake_at)
+          end,
+          owner_id = case when e.release is true then null else x.owner_id end,
+          lease_expires_at = case when e.release is true then null else x.lease_expires_at end,
+          journal_sequence = e.sequence,
+          updated_at = moment
+      from jsonb_to_recordset(round) as e (
+        execution_id uuid, fencing_token bigint, sequence bigint, release boolean, status text,
+        pause_reason text, current_step_index integer, total_steps integer,
+        progress_percentage double precision, execution_context jsonb, output_data jsonb, error_message text,
+        error_details jsonb, workflow_version_id uuid, wake_at timestamptz, steps jsonb, log jsonb,
+        log_dropped integer, acknowledged jsonb
+      )
+      where x.id = e.execution_id
+        and x.fencing_token = e.fencing_token
+        and x.owner_id is not null
+        and x.journal_sequence + 1 = e.sequence
+      returning x.id, e.sequence, e.steps, x.control_requests
+    ), written_step as (
+      insert into public.archon_workflow_step_executions as old (
+        workflow_execution_id, position, step_path, step_index, step_name, step_type, step_config, status,
+        attempt_number, max_attempts, run_number, poll_number, interruptions, generation, wake_at, awaiting,
+        input_data, output_data, output_truncated, tool_name, tool_parameters, tool_result,
+        sub_workflow_execution_id, context_updates, failure_handled, error_message, error_details, progress,
+        updated_at, started_at, completed_at
+      )
+      select
+        w.id, w.sequence * 1000000 + s.place, s.step_path, s.step_index, s.step_name, s.step_type,
+        s.step_config, s.status, coalesce(s.attempt_number, 1), coalesce(s.max_attempts, 1),
+        coalesce(s.run_number, 1), coalesce(s.poll_number, 1), coalesce(s.interruptions, 0),
+        coalesce(s.generation, 1), s.wake_at, s.awaiting, s.input_data, s.output_data,
+        coalesce(s.output_truncated, false), s.tool_name, s.tool_parameters, s.tool_result,
+        s.sub_workflow_execution_id, s.context_updates, coalesce(s.failure_handled, false), s.error_message,
+        s.error_details, s.progress, moment,
+        case when s.status = 'running' then coalesce(s.started_at, moment) else s.started_at end,
+        case when s.status in ('completed', 'failed', 'skipped') then coalesce(s.completed_at, moment) end
+      from written_entry as w
+      cross join lateral rows from (
+        jsonb_to_recordset(w.steps) as (
+          step_path text, step_index integer, step_name text, step_type text, step_config jsonb, status text,
+          attempt_number integer, max_attempts integer, run_number integer, poll_number integer,
+          interruptions integer, generation integer, wake_at timestamptz, awaiting text, input_data jsonb,
+          output_data jsonb, output_truncated boolean, tool_name text, tool_parameters jsonb,
+          tool_result jsonb, sub_workflow_execution_id uuid, context_updates jsonb, failure_handled boolean,
+          error_message text, error_details jsonb, progress jsonb, started_at timestamptz,
+          completed_at timestamptz
+        )
+      ) with ordinality as s (
+        step_path, step_index, step_name, step_type, step_config, status, attempt_number, max_attempts,
+        run_number, poll_number, interruptions, generation, wake_at, awaiting, input_data, output_data,
+        output_truncated, tool_name, tool_parameters, tool_result, sub_workflow_execution_id, context_updates,
+        failure_handled, error_message, error_details, progress, started_at, completed_at, place
+      )
+      on conflict (workflow_execution_id, step_path) do update
+      set step_index = excluded.step_index,
+          step_name = excluded.step_name,
+          step_type = excluded.step_type,
+          step_config = excluded.step_config,
+          status = excluded.status,
+          attempt_number = excluded.attempt_number,
+          max_attempts = excluded.max_attempts,
+          run_number = excluded.run_number,
+          poll_number = excluded.poll_number,
+          interruptions = excluded.interruptions,
+          generation = excluded.generation,
+          wake_at = excluded.wake_at,
+          awaiting = excluded.awaiting,
+          input_data = excluded.input_data,
+          output_data = excluded.output_data,
+          output_truncated = excluded.output_truncated,
+          tool_name = excluded.tool_name,
+          tool_parameters = excluded.tool_parameters,
+          tool_result = excluded.tool_result,
+          sub_workflow_execution_id = excluded.sub_workflow_execution_id,
+          context_updates = excluded.context_updates,
+          failure_handled = excluded.failure_handled,
+          error_message = excluded.error_message,
+          error_details = excluded.error_details,
+          progress = excluded.progress,
+          updated_at = excluded.updated_at,
+          started_at = excluded.started_at,
+          completed_at = excluded.completed_at
+    )
+    select jsonb_agg(jsonb_build_object(
+      'execution_id', w.id, 'sequence', w.sequence, 'accepted', true, 'control_requests', w.control_requests
+    ))
+    into answered from written_entry as w;
+
+    if answered is null or jsonb_array_length(answered) < jsonb_array_length(round) then
+      answered := public.archon_workflow_answer(round);
+    end if;
+    answers := answers || answered;
+  end loop;
+  return jsonb_build_object('now', clock_timestamp(), 'answers', answers);
+end
+$$;
+
+comment on function public.archon_workflow_record(jsonb) is
+  'Writes journal entries of any number of executions; refuses stale owners, skips what is written already.';
+
+
+create or replace function public.archon_workflow_answer(entries jsonb) returns jsonb
+language plpgsql stable security invoker set search_path = ''
+as $$
+declare
+  gap record;
+begin
+  select e.execution_id, e.sequence, x.journal_sequence into gap
+  from jsonb_to_recordset(entries) as e (execution_id uuid, fencing_token bigint, sequence bigint)
+  join public.archon_workflow_executions as x on x.id = e.execution_id
+  where x.fencing_token = e.fencing_token and x.owner_id is not null and e.sequence > x.journal_sequence
+  limit 1;
+  if found then
+    raise exception using
+      errcode = 'AW107',
+      message = format(
+        'entry %s of execution %s does not follow entry %s', gap.sequence, gap.execution_id,
+        gap.journal_sequence
+      ),
+      hint = 'Write the entries of an execution in order and without gaps.';
+  end if;
+
+  return (
+    select jsonb_agg(jsonb_build_object(
+      'execution_id', e.execution_id, 'sequence', e.sequence,
+      'accepted', coalesce(x.fencing_token = e.fencing_token and e.sequence <= x.journal_sequence, false),
+      'control_requests', coalesce(x.control_requests, '[]')
+    ))
+    from jsonb_to_recordset(entries) as e (execution_id uuid, fencing_token bigint, sequence bigint)
+    left join public.archon_workflow_executions as x on x.id = e.execution_id
+  );
+end
+$$;
+
+comment on function public.archon_workflow_answer(jsonb) is
+  'What archon_workflow_record answers when not every entry was written just now.';
+
+
+create or replace function public.archon_workflow_renew(
+  held jsonb,
+  lease_seconds double precision
+) returns jsonb
+language plpgsql volatile security invoker set search_path = ''
+as $$
+declare
+  moment timestamptz;
+  answers jsonb;
+begin
+  perform public.archon_workflow_lock_executions(
+    array(select (h ->> 'execution_id')::uuid from jsonb_array_elements(held) as h)
+  );
+  moment := clock_timestamp();
+  with renewed as (
+    update public.archon_workflow_executions as x
+    set lease_expires_at = moment + make_interval(secs => lease_seconds)
+    from jsonb_to_recordset(held) as h (execution_id uuid, fencing_token bigint)
+    where x.id = h.execution_id and x.fencing_token = h.fencing_token and x.owner_id is not null
+    returning x.id, x.fencing_token, x.control_requests
+  )
+  select jsonb_agg(jsonb_build_object(
+    'execution_id', h.execution_id, 'fencing_token', h.fencing_token, 'accepted', r.id is not null,
+    'control_requests', coalesce(r.control_requests, '[]')
+  ))
+  into answers
+  from jsonb_to_recordset(held) as h (execution_id uuid, fencing_token bigint)
+  left join renewed as r on r.id = h.execution_id and r.fencing_token = h.fencing_token;
+  return jsonb_build_object('now', clock_timestamp(), 'answers', coalesce(answers, '[]'));
+end
+$$;
+
+comment on function public.archon_workflow_renew(jsonb, double precision) is
+  'Extends leases that still belong to the caller, even when they ran out and nobody took them.';
+
+
+create or replace function public.archon_workflow_release(held jsonb) returns void
+language plpgsql volatile security invoker set search_path = ''
+as $$
+begin
+  perform public.archon_workflow_lock_executions(
+    array(select (h ->> 'execution_id')::uuid from jsonb_array_elements(held) as h)
+  );
+  update public.archon_workflow_executions as x
+  set owner_id = null, lease_expires_at = null
+  from jsonb_to_recordset(held) as h (execution_id uuid, fencing_token bigint)
+  where x.id = h.execution_id and x.fencing_token = h.fencing_token and x.owner_id is not null;
+end
+$$;
+
+comment on function public.archon_workflow_release(jsonb) is
+  'Gives leases back, so that others take over at once; stale ones are ignored.';
+
+
+create or replace function public.archon_workflow_descendants(execution_id uuid) returns uuid[]
+language sql stable security invoker set search_path = ''
+as $$
+  with recursive descendant as (
+    select x.id from public.archon_workflow_executions as x where x.parent_execution_id = execution_id
+    union all
+    select x.id from public.archon_workflow_executions as x
+    join descendant as d on x.parent_execution_id = d.id
+  )
+  select coalesce(array_agg(d.id), '{}') from descendant as d
+$$;
+
+comment on function public.archon_workflow_descendants(uuid) is 'The children of an execution, and theirs.';
+
+
+create or replace function public.archon_workflow_request_control(
+  execution_id uuid,
+  request jsonb
+) returns jsonb
+language plpgsql volatile security invoker set search_path = ''
+as $$
+#variable_conflict use_variable
+declare
+  action text := request ->> 'action';
+  request_id uuid := (request ->> 'id')::uuid;
+  moment timestamptz := clock_timestamp();
+  stamped jsonb := jsonb_build_object('requested_at', moment) || request;
+  targets uuid[] := array[execution_id];
+  found_targets uuid[];
+  current record;
+  allowed text[] := case action
+    when 'pause' then array['pending', 'running']
+    when 'resume' then array['paused']
+    when 'retry' then array['failed', 'cancelled']
+    when 'cancel' then array['pending', 'running', 'paused']
+    when 'approve' then array['pending', 'running', 'paused']
+    when 'reject' then array['pending', 'running', 'paused']
+    when 'resolve' then array['pending', 'running', 'paused']
+    else array[]::text[]
+  end;
+begin
+  -- A child that appears before the lock is held is found in the next turn; after it none can appear.
+  loop
+    perform public.archon_workflow_lock_executions(targets);
+    exit when action not in ('pause', 'resume', 'cancel');
+    found_targets := array[execution_id] || public.archon_workflow_descendants(execution_id);
+    exit when found_targets <@ targets;
+    targets := found_targets;
+  end loop;
+
+  select x.status, x.seen_request_ids, x.error_message into current
+  from public.archon_workflow_executions as x where x.id = execution_id;
+  if not found then
+    raise exception using
+      errcode = 'AW003',
+      message = format('there is no execution with the id %s', execution_id),
+      hint = 'List the executions to find the one that is meant.';
+  end if;
+  if request_id = any (current.seen_request_ids) then
+    return public.archon_workflow_execution_record(execution_id);
+  end if;
+  if current.status <> all (allowed) then
+    raise exception using
+      errcode = 'AW104',
+      message = format('execution %s is %s; %s is not possible', execution_id, current.status, action),
+      hint = format('%s needs an execution that is %s.', initcap(action), array_to_string(allowed, ' or '));
+  end if;
+
+  update public.archon_workflow_executions as x
+  set status = case when action = 'retry' then 'pending' else x.status end,
+      execution_log = case
+        when action = 'retry' then x.execution_log || jsonb_build_array(jsonb_build_object(
+          'timestamp', moment, 'level', 'warning', 'step_index', null, 'step_name', null,
+          'message', format('Reopened by a retry; it was %s', x.status),
+          'details', jsonb_strip_nulls(jsonb_build_object(
+            'error_message', x.error_message, 'error_details', x.error_details
+          ))
+        ))
+        else x.execution_log
+      end,
+      control_requests = x.control_requests || stamped,
+      seen_request_ids = (array_prepend(request_id, x.seen_request_ids))[:100],
+      wake_at = case when x.status = 'paused' or x.wake_at is not null then moment else x.wake_at end
+  where x.id = any (targets)
+    and (x.id = execution_id or x.completed_at is null)
+    and request_id <> all (x.seen_request_ids);
+
+  perform pg_notify('archon_workflows', target::text) from unnest(targets) as target;
+  return public.archon_workflow_execution_record(execution_id);
+end
+$$;
+
+comment on function public.archon_workflow_request_control(uuid, jsonb) is
+  'Puts a control request into an execution and, for pause, resume and cancel, into its descendants.';
+
+
+do $security$
+declare
+  table_name text;
+  called text;
+  called_functions text[] := array[
+    'archon_workflow_schema_version()',
+    'archon_workflow_template_record(uuid)',
+    'archon_workflow_execution_record(uuid)',
+    'archon_workflow_save_template(uuid, uuid, jsonb, text, text, text, boolean, text, integer)',
+    'archon_workflow_delete_template(uuid)',
+    'archon_workflow_create_execution(jsonb)',
+    'archon_workflow_lock_executions(uuid[])',
+    'archon_workflow_claim(text, double precision, integer, uuid)',
+    'archon_workflow_record(jsonb)',
+    'archon_workflow_answer(jsonb)',
+    'archon_workflow_renew(jsonb, double precision)',
+    'archon_workflow_release(jsonb)',
+    'archon_workflow_descendants(uuid)',
+    'archon_workflow_request_control(uuid, jsonb)'
+  ];
+  trigger_functions text[] := array[
+    'archon_workflow_touch()',
+    'archon_workflow_refuse_change()',
+    'archon_workflow_enter_status()',
+    'archon_workflow_announce()'
+  ];
+  -- Supabase's roles, where they exist. Default privileges may have granted them anything, or nothing.
+  readers text := (
+    select string_agg(quote_ident(rolname), ', ' order by rolname)
+    from pg_roles where rolname in ('anon', 'authenticated')
+  );
+  writer text := (select quote_ident(rolname) from pg_roles where rolname = 'service_role');
+  everyone text := concat_ws(', ', 'public', readers, writer);
+begin
+  if concat_ws('', readers, writer) <> '' then
+    execute format('grant usage on schema public to %s', concat_ws(', ', readers, writer));
+  end if;
+
+  foreach table_name in array array[
+    'archon_workflow_templates', 'archon_workflow_executions',
+    'archon_workflow_step_executions', 'archon_workflow_template_versions'
+  ] loop
+    execute format('alter table public.%I enable row level security', table_name);
+    execute format('alter table public.%I enable trigger user', table_name);
+    execute format('revoke all on table public.%I from %s', table_name, everyone);
+    execute format('drop policy if exists everyone_reads on public.%I', table_name);
+    execute format('drop policy if exists service_role_does_everything on public.%I', table_name);
+    if readers is not null then
+      execute format('grant select on table public.%I to %s', table_name, readers);
+      execute format(
+        'create policy everyone_reads on public.%I for select to %s using (true)', table_name, readers
+      );
+    end if;
+    if writer is not null then
+      execute format('grant select, insert, update, delete on table public.%I to %s', table_name, writer);
+      execute format(
+        'create policy service_role_does_everything on public.%I '
+        'for all to %s using (true) with check (true)',
+        table_name, writer
+      );
+    end if;
+  end loop;
+
+  foreach called in array called_functions || trigger_functions loop
+    execute format('revoke all on function public.%s from %s', called, everyone);
+    if writer is not null and called <> all (trigger_functions) then
+      execute format('grant execute on function public.%s to %s', called, writer);
+    end if;
+  end loop;
+end
+$security$;
+
+notify pgrst, 'reload schema';
+
+commit;

@@ -1,0 +1,55 @@
+-- Archon Workflows: removes exactly what add_workflow_system.sql made, WITH ALL WORKFLOW DATA.
+--
+-- Templates, versions, executions and steps are gone afterwards. One transaction, harmless to repeat.
+
+begin;
+
+set local client_min_messages = warning;
+set local lock_timeout = '60s';
+
+do $preflight$
+declare
+  found_version integer;
+begin
+  perform pg_advisory_xact_lock(7021783291);
+  if to_regprocedure('public.archon_workflow_schema_version()') is not null then
+    execute 'select public.archon_workflow_schema_version()' into found_version;
+    if found_version > 1 then
+      raise exception using
+        errcode = 'AW201',
+        message = format('the database has schema version %s, this file removes version 1', found_version),
+        hint = 'Use the file of the newer program; nothing was changed.';
+    end if;
+  end if;
+end
+$preflight$;
+
+drop table if exists
+  public.archon_workflow_step_executions,
+  public.archon_workflow_executions,
+  public.archon_workflow_template_versions,
+  public.archon_workflow_templates;
+
+drop function if exists
+  public.archon_workflow_schema_version(),
+  public.archon_workflow_template_record(uuid),
+  public.archon_workflow_execution_record(uuid),
+  public.archon_workflow_save_template(uuid, uuid, jsonb, text, text, text, boolean, text, integer),
+  public.archon_workflow_delete_template(uuid),
+  public.archon_workflow_create_execution(jsonb),
+  public.archon_workflow_lock_executions(uuid[]),
+  public.archon_workflow_claim(text, double precision, integer, uuid),
+  public.archon_workflow_record(jsonb),
+  public.archon_workflow_answer(jsonb),
+  public.archon_workflow_renew(jsonb, double precision),
+  public.archon_workflow_release(jsonb),
+  public.archon_workflow_descendants(uuid),
+  public.archon_workflow_request_control(uuid, jsonb),
+  public.archon_workflow_touch(),
+  public.archon_workflow_refuse_change(),
+  public.archon_workflow_enter_status(),
+  public.archon_workflow_announce();
+
+notify pgrst, 'reload schema';
+
+commit;

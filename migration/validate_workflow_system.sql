@@ -1,0 +1,262 @@
+-- Archon Workflows: is this database as add_workflow_system.sql leaves it?
+--
+-- One row a check: what was looked at, whether it is right, what was found. It reads the catalogue only, so
+-- it runs on any database and changes nothing. What is not right is repaired by running
+-- add_workflow_system.sql again; only lost columns, and what others granted or opened by further policies,
+-- must be put right by hand.
+
+with expected_columns (table_name, columns) as (
+  values
+    ('archon_workflow_templates', array[
+      'id uuid', 'name text', 'title text', 'description text', 'version text', 'version_number integer',
+      'status text', 'category text', 'tags jsonb', 'parameters jsonb', 'outputs jsonb', 'steps jsonb',
+      'timeout_minutes double precision', 'max_retries integer', 'created_by text', 'is_public boolean',
+      'search_text text', 'created_at timestamp with time zone', 'updated_at timestamp with time zone'
+    ]),
+    ('archon_workflow_template_versions', array[
+      'id uuid', 'workflow_template_id uuid', 'version_number integer', 'version_tag text',
+      'template_snapshot jsonb', 'change_type text', 'change_summary text', 'breaking_changes boolean',
+      'created_by text', 'created_at timestamp with time zone'
+    ]),
+    ('archon_workflow_executions', array[
+      'id uuid', 'workflow_template_id uuid', 'workflow_version_id uuid', 'triggered_by text',
+      'trigger_context jsonb', 'input_parameters jsonb', 'execution_context jsonb', 'status text',
+      'pause_reason text', 'current_step_index integer', 'total_steps integer',
+      'progress_percentage double precision', 'idempotency_key text', 'parent_execution_id uuid',
+      'parent_step_path text', 'root_execution_id uuid', 'link_depth integer', 'control_requests jsonb',
+      'seen_request_ids uuid[]', 'output_data jsonb', 'error_message text', 'error_details jsonb',
+      'execution_log jsonb', 'log_dropped_count integer', 'owner_id text', 'fencing_token bigint',
+      'lease_expires_at timestamp with time zone', 'journal_sequence bigint',
+      'timeout_seconds double precision', 'deadline_at timestamp with time zone',
+      'wake_at timestamp with time zone', 'created_at timestamp with time zone',
+      'updated_at timestamp with time zone', 'started_at timestamp with time zone',
+      'completed_at timestamp with time zone', 'paused_at timestamp with time zone'
+    ]),
+    ('archon_workflow_step_executions', array[
+      'id uuid', 'workflow_execution_id uuid', 'position bigint', 'step_path text', 'step_index integer',
+      'step_name text', 'step_type text', 'step_config jsonb', 'status text', 'attempt_number integer',
+      'max_attempts integer', 'run_number integer', 'poll_number integer', 'interruptions integer',
+      'generation integer', 'wake_at timestamp with time zone', 'awaiting text', 'input_data jsonb',
+      'output_data jsonb', 'output_truncated boolean', 'tool_name text', 'tool_parameters jsonb',
+      'tool_result jsonb', 'sub_workflow_execution_id uuid', 'context_updates jsonb',
+      'failure_handled boolean', 'error_message text', 'error_details jsonb', 'progress jsonb',
+      'created_at timestamp with time zone', 'updated_at timestamp with time zone',
+      'started_at timestamp with time zone', 'completed_at timestamp with time zone'
+    ])
+), expected_constraints (table_name, names) as (
+  values
+    ('archon_workflow_templates', array[
+      'archon_workflow_templates_pkey', 'one_template_per_name', 'name_is_snake_case',
+      'parameters_are_an_object', 'status_is_known', 'version_number_starts_at_1', 'tags_are_a_list',
+      'version_is_semantic', 'outputs_are_an_object', 'steps_are_a_list_with_something_in_it',
+      'max_retries_is_not_negative', 'timeout_is_positive'
+    ]),
+    ('archon_workflow_template_versions', array[
+      'archon_workflow_template_versions_pkey', 'one_row_per_version_number',
+      'a_version_has_one_template', 'version_of_a_template', 'change_type_is_known',
+      'snapshot_is_an_object', 'version_number_starts_at_1'
+    ]),
+    ('archon_workflow_executions', array[
+      'archon_workflow_executions_pkey', 'child_goes_with_its_parent', 'tree_goes_with_its_root',
+      'template_with_executions_stays', 'runs_a_version_of_its_template',
+      'child_names_the_step_of_its_parent', 'pause_reason_is_known', 'without_parent_it_is_its_own_root',
+      'finished_does_not_wake', 'finished_is_owned_by_nobody', 'status_is_known',
+      'progress_is_100_only_when_completed', 'a_lease_has_an_owner', 'timeout_is_positive',
+      'progress_is_between_0_and_100', 'running_has_started', 'current_step_within_total_steps',
+      'paused_at_only_while_paused', 'completed_at_only_when_finished', 'paused_has_a_reason',
+      'failed_says_why', 'only_a_child_is_linked', 'counts_are_not_negative'
+    ]),
+    ('archon_workflow_step_executions', array[
+      'archon_workflow_step_executions_pkey', 'one_row_per_step_path', 'steps_go_with_their_execution',
+      'only_a_failure_is_handled', 'completed_at_only_when_finished',
+      'attempt_number_within_max_attempts', 'failed_says_why', 'counts_are_not_negative',
+      'status_is_known', 'step_type_is_known', 'awaiting_is_known', 'running_has_started',
+      'counts_start_at_1'
+    ])
+), expected_indexes (table_name, names) as (
+  values
+    ('archon_workflow_templates', array[
+      'archon_workflow_templates_by_status', 'archon_workflow_templates_by_category',
+      'archon_workflow_templates_by_tag'
+    ]),
+    ('archon_workflow_executions', array[
+      'archon_workflow_executions_by_template', 'archon_workflow_executions_by_version',
+      'archon_workflow_executions_by_status', 'archon_workflow_executions_by_triggered_by',
+      'archon_workflow_executions_by_started_at', 'archon_workflow_executions_by_created_at',
+      'archon_workflow_executions_by_root', 'archon_workflow_executions_by_parent',
+      'archon_workflow_executions_one_per_idempotency_key', 'archon_workflow_executions_to_advance',
+      'archon_workflow_executions_to_wake'
+    ]),
+    ('archon_workflow_step_executions', array[
+      'archon_workflow_step_executions_by_step_index', 'archon_workflow_step_executions_by_status',
+      'archon_workflow_step_executions_by_tool_name'
+    ])
+), expected_triggers (table_name, names) as (
+  values
+    ('archon_workflow_templates', array[
+      'archon_workflow_templates_updated_at'
+    ]),
+    ('archon_workflow_template_versions', array[
+      'archon_workflow_template_versions_never_change'
+    ]),
+    ('archon_workflow_executions', array[
+      'archon_workflow_executions_updated_at', 'archon_workflow_executions_enter_status',
+      'archon_workflow_executions_announce'
+    ]),
+    ('archon_workflow_step_executions', array[
+      'archon_workflow_step_executions_updated_at'
+    ])
+), expected_functions (signature, is_called) as (
+  values
+    ('archon_workflow_schema_version()', true),
+    ('archon_workflow_template_record(uuid)', true),
+    ('archon_workflow_execution_record(uuid)', true),
+    ('archon_workflow_save_template(uuid, uuid, jsonb, text, text, text, boolean, text, integer)', true),
+    ('archon_workflow_delete_template(uuid)', true),
+    ('archon_workflow_create_execution(jsonb)', true),
+    ('archon_workflow_lock_executions(uuid[])', true),
+    ('archon_workflow_claim(text, double precision, integer, uuid)', true),
+    ('archon_workflow_record(jsonb)', true),
+    ('archon_workflow_answer(jsonb)', true),
+    ('archon_workflow_renew(jsonb, double precision)', true),
+    ('archon_workflow_release(jsonb)', true),
+    ('archon_workflow_descendants(uuid)', true),
+    ('archon_workflow_request_control(uuid, jsonb)', true),
+    ('archon_workflow_touch()', false),
+    ('archon_workflow_refuse_change()', false),
+    ('archon_workflow_enter_status()', false),
+    ('archon_workflow_announce()', false)
+), tables as (
+  select table_name, to_regclass('public.' || table_name) as id from expected_columns
+), functions as (
+  select signature, is_called, to_regprocedure('public.' || signature) as id from expected_functions
+), roles as (
+  select rolname as role_name, rolname = 'service_role' as writes
+  from pg_roles where rolname in ('anon', 'authenticated', 'service_role')
+), privileges (privilege, readers, writer) as (
+  values
+    ('SELECT', true, true), ('INSERT', false, true), ('UPDATE', false, true), ('DELETE', false, true),
+    ('TRUNCATE', false, false), ('REFERENCES', false, false), ('TRIGGER', false, false)
+), expected_policies as (
+  select 'everyone_reads' as name, 'SELECT' as command,
+    array_agg(role_name order by role_name) as role_names
+  from roles where not writes having count(*) > 0
+  union all
+  select 'service_role_does_everything', 'ALL', array_agg(role_name)
+  from roles where writes having count(*) > 0
+), checks (section, "check", ok, detail) as (
+  select 1, 'schema version',
+    coalesce(btrim(p.prosrc) = 'select 1', false),
+    coalesce('function says: ' || btrim(p.prosrc), 'missing')
+  from (select to_regprocedure('public.archon_workflow_schema_version()') as id) as f
+  left join pg_proc as p on p.oid = f.id
+
+  union all
+  select 2, 'table ' || table_name, id is not null, case when id is null then 'missing' else 'present' end
+  from tables
+
+  union all
+  select 3, format('column %s.%s', e.table_name, split_part(wanted, ' ', 1)),
+    coalesce(format_type(a.atttypid, a.atttypmod) = substr(wanted, strpos(wanted, ' ') + 1), false),
+    coalesce(format_type(a.atttypid, a.atttypmod), 'missing')
+  from expected_columns as e
+  cross join unnest(e.columns) as wanted
+  join tables as t using (table_name)
+  left join pg_attribute as a
+    on a.attrelid = t.id and a.attname = split_part(wanted, ' ', 1) and not a.attisdropped
+
+  union all
+  select 4, format('constraint %s on %s', wanted, e.table_name),
+    coalesce(k.convalidated, false),
+    case
+      when k.oid is null then 'missing' when k.convalidated then pg_get_constraintdef(k.oid) else 'not valid'
+    end
+  from expected_constraints as e
+  cross join unnest(e.names) as wanted
+  join tables as t using (table_name)
+  left join pg_constraint as k on k.conrelid = t.id and k.conname = wanted
+
+  union all
+  select 5, format('index %s', wanted),
+    coalesce(i.indisvalid and i.indisready, false),
+    case when i.indexrelid is null then 'missing' when i.indisvalid then 'valid' else 'not valid' end
+  from expected_indexes as e
+  cross join unnest(e.names) as wanted
+  join tables as t using (table_name)
+  left join pg_index as i on i.indrelid = t.id and i.indexrelid = to_regclass('public.' || wanted)
+
+  union all
+  select 6, format('trigger %s', wanted),
+    coalesce(g.tgenabled in ('O', 'A'), false),
+    case when g.oid is null then 'missing' when g.tgenabled in ('O', 'A') then 'enabled' else 'disabled' end
+  from expected_triggers as e
+  cross join unnest(e.names) as wanted
+  join tables as t using (table_name)
+  left join pg_trigger as g on g.tgrelid = t.id and g.tgname = wanted
+
+  union all
+  select 7, format('function %s', signature),
+    coalesce(not p.prosecdef and 'search_path=""' = any (p.proconfig), false),
+    case
+      when p.oid is null then 'missing'
+      when p.prosecdef then 'security definer'
+      when 'search_path=""' = any (p.proconfig) then 'security invoker, empty search_path'
+      else 'search_path can be changed by the caller'
+    end
+  from functions as f
+  left join pg_proc as p on p.oid = f.id
+
+  union all
+  select 8, format('row level security on %s', table_name),
+    coalesce(c.relrowsecurity, false), case when c.relrowsecurity then 'enabled' else 'disabled' end
+  from tables as t
+  left join pg_class as c on c.oid = t.id
+
+  union all
+  select 9, format('policy %s on %s', w.name, t.table_name),
+    coalesce(p.cmd = w.command and p.roles = w.role_names and p.permissive = 'PERMISSIVE', false),
+    coalesce(format('for %s to %s', lower(p.cmd), array_to_string(p.roles, ', ')), 'missing')
+  from expected_policies as w
+  cross join tables as t
+  left join pg_policies as p
+    on p.schemaname = 'public' and p.tablename = t.table_name and p.policyname = w.name
+
+  union all
+  select 9, format('policy %s on %s', p.policyname, p.tablename), false,
+    'not from this migration; it may open the table further'
+  from pg_policies as p
+  join tables as t on p.schemaname = 'public' and p.tablename = t.table_name
+  where p.policyname not in ('everyone_reads', 'service_role_does_everything')
+
+  union all
+  select 10, format('%s may %s%s %s', r.role_name, case when x.wanted then '' else 'not ' end,
+      lower(x.privilege), t.table_name),
+    has_table_privilege(r.role_name, t.id, x.privilege) = x.wanted,
+    case when has_table_privilege(r.role_name, t.id, x.privilege) then 'granted' else 'not granted' end
+  from tables as t
+  cross join roles as r
+  cross join lateral (
+    select privilege, case when r.writes then writer else readers end as wanted from privileges
+  ) as x
+  where t.id is not null
+
+  union all
+  select 11, format('%s may %scall %s', r.role_name, case when x.wanted then '' else 'not ' end, f.signature),
+    has_function_privilege(r.role_name, f.id, 'EXECUTE') = x.wanted,
+    case when has_function_privilege(r.role_name, f.id, 'EXECUTE') then 'granted' else 'not granted' end
+  from functions as f
+  cross join roles as r
+  cross join lateral (select r.writes and f.is_called as wanted) as x
+  where f.id is not null
+
+  union all
+  select 12, format('public may not call %s', f.signature),
+    not exists (
+      select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) as granted
+      where granted.grantee = 0
+    ),
+    coalesce(array_to_string(p.proacl, ', '), 'default privileges')
+  from functions as f
+  join pg_proc as p on p.oid = f.id
+)
+select "check", ok, detail from checks order by section, "check";
