@@ -3,6 +3,7 @@
 The only room that knows the driver; it has no annotations, so what is used of it is typed here.
 """
 
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,10 +14,13 @@ import asyncpg  # pyright: ignore[reportMissingTypeStubs] - it has none; see the
 from pydantic_core import from_json, to_json
 
 from archon_workflows.errors import StorageError, WorkflowError
+from archon_workflows.model.json_values import read_stored_json
 from archon_workflows.storage.refusals import REPEAT_AT_ONCE, refusal, unavailable
 from archon_workflows.storage.rows import Row
 
 ResultT = TypeVar("ResultT")
+
+_LONG_NUMBER = re.compile(rb"\d{19}")
 
 _driver: Any = asyncpg
 
@@ -238,4 +242,6 @@ def _jsonb_of(value: Any) -> bytes:
 
 
 def _value_of(encoded: bytes) -> Any:
-    return from_json(encoded[1:])
+    # Postgres writes 1e300 as 301 digits; only then is the careful reader needed to get the float back.
+    text = encoded[1:]
+    return read_stored_json(text) if _LONG_NUMBER.search(text) else from_json(text)
