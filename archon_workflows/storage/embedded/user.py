@@ -10,7 +10,6 @@ Being a user is nothing but holding ``users.lock`` shared; the kernel lets go of
 
 import json
 import logging
-import os
 import subprocess
 import sys
 import threading
@@ -22,7 +21,7 @@ from anyio import to_thread
 
 from archon_workflows.errors import StorageError
 from archon_workflows.storage.embedded.address import read_address
-from archon_workflows.storage.embedded.binaries import find_programs
+from archon_workflows.storage.embedded.binaries import environment, find_programs
 from archon_workflows.storage.embedded.cluster import USUAL_RECIPE, Recipe, make_cluster
 from archon_workflows.storage.embedded.layout import Layout, unusable
 from archon_workflows.storage.embedded.platform import LockFile, spawn_detached, wait_until
@@ -34,9 +33,6 @@ STARTS = 3
 LOOK_SECONDS = 1.0
 
 PACKAGE_ROOT = Path(__file__).parents[3]
-
-PASSED_ON = ("PATH", "HOME", "LD_LIBRARY_PATH", "PYTHONHOME", "TMPDIR", "TEMP", "SYSTEMROOT", "USERPROFILE")
-"""The variables that the server's processes inherit: they outlive the user and need not know its secrets."""
 
 _log = logging.getLogger(__name__)
 
@@ -75,14 +71,11 @@ class EmbeddedPostgres:
             StorageError: the server cannot be had (``embedded_postgres_failed`` and its kin, with reasons).
         """
         try:
-            self._layout.make_root()
-            if not self._lock.wait_shared(READY_SECONDS):
-                raise _too_slow(self._layout)
-            self._start_what_is_missing()
+            self._take_part()
         except OSError as error:
             self._lock.release()
             raise unusable(self._layout, error) from error
-        except StorageError:
+        except BaseException:
             self._lock.release()
             raise
         self._watch.start()
@@ -92,6 +85,12 @@ class EmbeddedPostgres:
         """Stop being a user; the sitter stops the server when nobody else is one. Harmless to repeat."""
         self._released.set()
         self._lock.release()
+
+    def _take_part(self) -> None:
+        self._layout.make_root()
+        if not self._lock.wait_shared(READY_SECONDS):
+            raise _too_slow(self._layout)
+        self._start_what_is_missing()
 
     def _start_what_is_missing(self) -> None:
         start_lock = LockFile(self._layout.start_lock)
@@ -126,7 +125,7 @@ class EmbeddedPostgres:
         # -S: the sitter needs nothing but the standard library and this package, and starts in half the time.
         letter = spawn_detached(
             [sys.executable, "-S", "-P", "-m", module, *arguments],
-            env=_environment(),
+            env={**environment(), "PYTHONPATH": str(PACKAGE_ROOT)},
             log=self._layout.log,
             seconds=READY_SECONDS,
         )
@@ -160,11 +159,6 @@ async def open_embedded(
         yield await to_thread.run_sync(server.acquire)
     finally:
         server.release()
-
-
-def _environment() -> dict[str, str]:
-    passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    return {**passed_on, "PYTHONPATH": str(PACKAGE_ROOT), "LC_ALL": "C"}
 
 
 def _as_error(letter: Mapping[str, str]) -> StorageError:
