@@ -1,0 +1,184 @@
+"""The only room that names concrete backends: it reads the settings and wires the house together."""
+
+import os
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+
+from archon_workflows.engine.calls import ToolCaller
+from archon_workflows.engine.clock import DatabaseClock
+from archon_workflows.engine.engine import Engine, EngineLimits
+from archon_workflows.engine.executions import Executions
+from archon_workflows.engine.launch import Launcher
+from archon_workflows.engine.plans import Plans
+from archon_workflows.engine.preparation import Preparation
+from archon_workflows.engine.rehearsal import Rehearsal
+from archon_workflows.engine.templates import TemplateLibrary
+from archon_workflows.engine.vault import Vault
+from archon_workflows.errors import StorageError, WorkflowError
+from archon_workflows.gateway.configuration import read_tool_servers
+from archon_workflows.gateway.port import Gateway
+from archon_workflows.gateway.session import ToolServer
+from archon_workflows.gateway.tool_servers import ToolServers
+from archon_workflows.settings import Settings
+from archon_workflows.storage.direct import DirectRepository
+from archon_workflows.storage.embedded.user import open_embedded
+from archon_workflows.storage.migrations import apply_migration, schema_state
+from archon_workflows.storage.repository import Repository
+
+KEY_FILE = "secret.key"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """The wired house: what the server and the command line stand on."""
+
+    settings: Settings
+    repository: Repository
+    gateway: Gateway
+    templates: TemplateLibrary
+    executions: Executions
+    rehearsal: Rehearsal
+
+
+@asynccontextmanager
+async def open_application(
+    settings: Settings, *, execute: bool = True, servers: Mapping[str, ToolServer] | None = None
+) -> AsyncGenerator[Application]:
+    """Open everything, and close it in the reverse order.
+
+    Args:
+        settings: where the database, the tool servers and the secrets are.
+        execute: whether this process advances executions, or leaves them to others.
+        servers: further tool servers by name, on top of those that the settings configure.
+
+    Raises:
+        StorageError: the database cannot be reached, is not migrated, or is newer than the program.
+        ToolServerError: the tool server file is wrong.
+    """
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(database(settings))
+        repository = await DirectRepository.connect(url)
+        stack.push_async_callback(repository.aclose)
+        gateway = await stack.enter_async_context(tool_servers(settings, servers))
+        plans = Plans(repository)
+        vault = Vault(_vault_key(settings))
+        launcher = Launcher(repository, plans, vault, max_link_depth=settings.max_link_depth)
+        engine = Engine(
+            repository,
+            launcher=launcher,
+            preparation=Preparation(repository, plans, vault, secrets=_secrets(settings)),
+            caller=ToolCaller(gateway, timeout_seconds=settings.call_timeout_seconds),
+            clock=DatabaseClock(),
+            limits=EngineLimits(
+                executes=execute,
+                lease_seconds=settings.lease_seconds,
+                max_executions=settings.max_concurrent_executions,
+                shutdown_grace_seconds=settings.shutdown_grace_seconds,
+            ),
+        )
+        await stack.enter_async_context(engine.running())
+        yield Application(
+            settings=settings,
+            repository=repository,
+            gateway=gateway,
+            templates=TemplateLibrary(repository, gateway),
+            executions=Executions(repository, engine, launcher, plans),
+            rehearsal=Rehearsal(repository, gateway),
+        )
+
+
+@asynccontextmanager
+async def tool_servers(
+    settings: Settings, servers: Mapping[str, ToolServer] | None = None
+) -> AsyncGenerator[Gateway]:
+    """Yield the gateway to the configured tool servers, and to further ones.
+
+    Raises:
+        ToolServerError: the tool server file is wrong.
+    """
+    configured = read_tool_servers(settings.tools) if settings.tools is not None else {}
+    async with ToolServers({**configured, **(servers or {})}) as gateway:
+        yield gateway
+
+
+@asynccontextmanager
+async def database(settings: Settings) -> AsyncGenerator[str]:
+    """Yield the URL of a migrated database: the configured one, or the embedded one.
+
+    Raises:
+        StorageError: ``migration_missing``, ``migration_outdated`` or ``schema_newer``: only the embedded
+            database is migrated unasked.
+    """
+    if settings.database_url is not None:
+        url = settings.database_url.get_secret_value()
+        await _require_current_schema(url)
+        yield url
+        return
+    async with open_embedded(settings.home, linger_seconds=settings.embedded_linger_seconds) as url:
+        if await schema_state(url) != "current":
+            await apply_migration(url)
+        yield url
+
+
+async def _require_current_schema(url: str) -> None:
+    state = await schema_state(url)
+    if state == "current":
+        return
+    if state == "newer":
+        raise StorageError(
+            "The database was migrated by a newer version of this program.",
+            code="schema_newer",
+            suggestion="Update archon-workflows, or choose another database.",
+        )
+    raise StorageError(
+        f"The database's workflow tables are {state}.",
+        code="migration_missing" if state == "missing" else "migration_outdated",
+        suggestion="Run 'archon-workflows migrate', or paste migration/add_workflow_system.sql into the SQL editor.",
+    )
+
+
+def _vault_key(settings: Settings) -> str:
+    """Return the configured key, or the home's own, which is made at first use."""
+    if settings.secret_key is not None:
+        return _valid_key(settings.secret_key.get_secret_value())
+    file = settings.home / KEY_FILE
+    if not file.exists():
+        _write_once(file, Fernet.generate_key())
+    return _valid_key(file.read_text())
+
+
+def _valid_key(key: str) -> str:
+    try:
+        Fernet(key)
+    except ValueError as error:
+        raise WorkflowError(
+            "The secret key is not a Fernet key (32 bytes in URL-safe base64).",
+            code="invalid_secret_key",
+            suggestion="Make one with: python -c 'from cryptography.fernet import Fernet as F; "
+            "print(F.generate_key().decode())'",
+        ) from error
+    return key
+
+
+def _write_once(file: Path, content: bytes) -> None:
+    """Write a file that only its owner can read; of two processes at once the first one's stays."""
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    draft = file.with_name(f"{file.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(content)
+    try:
+        os.link(draft, file)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+
+
+def _secrets(settings: Settings) -> dict[str, str]:
+    """Return the environment variables that templates may read as ``secrets.X``; the list is explicit."""
+    return {name: os.environ[name] for name in settings.secrets if name in os.environ}

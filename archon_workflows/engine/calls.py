@@ -1,0 +1,69 @@
+"""Tool calls as the engine makes them: with a key, a trace, a deadline, and an outcome for every failure."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from hashlib import sha256
+from uuid import UUID
+
+from archon_workflows.errors import ToolServerError
+from archon_workflows.gateway.port import Gateway, ToolCall, ToolProgress
+from archon_workflows.interpreter import CallTool, InterruptionDecided, LookUpInterrupted
+from archon_workflows.model.outcomes import Failed, Outcome, StepError
+
+logger = logging.getLogger(__name__)
+
+
+class ToolCaller:
+    """Calls tools for all owners of the process.
+
+    Args:
+        timeout_seconds: of a call whose step gives none.
+    """
+
+    def __init__(self, gateway: Gateway, *, timeout_seconds: float) -> None:
+        self._gateway = gateway
+        self._timeout_seconds = timeout_seconds
+
+    async def call(
+        self, command: CallTool, *, trace_id: UUID, on_progress: Callable[[ToolProgress], None]
+    ) -> Outcome:
+        """Make the call; whatever goes wrong is an outcome."""
+        call = ToolCall(
+            tool_name=command.tool_name,
+            arguments=command.arguments,
+            idempotency_key=command.idempotency_key,
+            trace_parent=trace_parent(trace_id, command.idempotency_key),
+            timeout_seconds=command.timeout_seconds or self._timeout_seconds,
+            on_progress=on_progress,
+        )
+        try:
+            return await self._gateway.call(call)
+        except Exception:
+            logger.exception("Calling the tool %r broke the gateway", command.tool_name)
+            message = (
+                f"Calling the tool {command.tool_name!r} failed inside the workflow server; see its log."
+            )
+            return Failed(StepError("internal_error", message))
+
+    async def decide_interruption(
+        self, command: LookUpInterrupted, now: Callable[[], datetime]
+    ) -> InterruptionDecided:
+        """Say whether an interrupted call may be repeated; what nobody knows waits for someone's word."""
+        try:
+            tool = await self._gateway.resolve(command.tool_name)
+        except ToolServerError as error:
+            reason = (
+                f"the tool cannot be looked up ({error.code}), so nobody knows whether repeating it is safe"
+            )
+            return InterruptionDecided(command.path, "pause", reason, now())
+        if tool.destructive and not tool.idempotent:
+            reason = f"the tool {tool.address!r} is destructive and not idempotent"
+            return InterruptionDecided(command.path, "pause", reason, now())
+        reason = f"the tool {tool.address!r} may be called again"
+        return InterruptionDecided(command.path, "retry", reason, now())
+
+
+def trace_parent(trace_id: UUID, span_name: str) -> str:
+    """Return a W3C ``traceparent`` (https://www.w3.org/TR/trace-context/): one trace an execution tree."""
+    return f"00-{trace_id.hex}-{sha256(span_name.encode()).hexdigest()[:16]}-01"

@@ -1,0 +1,50 @@
+"""Who waits for which execution to change, in this process."""
+
+from collections import defaultdict
+from collections.abc import Generator
+from contextlib import contextmanager
+from uuid import UUID
+
+import anyio
+
+
+class Change:
+    """Something that is expected to happen to one execution."""
+
+    def __init__(self, *, only_settled: bool) -> None:
+        self.only_settled = only_settled
+        self._happened = anyio.Event()
+
+    def happen(self) -> None:
+        """Wake who waits."""
+        self._happened.set()
+
+    async def within(self, seconds: float) -> None:
+        """Return when it has happened, or when the time is over: hints get lost between processes."""
+        with anyio.move_on_after(seconds):
+            await self._happened.wait()
+
+
+class Changes:
+    """Wakes those who wait for an execution: a hint to look again, never the news itself."""
+
+    def __init__(self) -> None:
+        self._expected: defaultdict[UUID, set[Change]] = defaultdict(set)
+
+    def tell(self, execution_id: UUID, *, settled: bool) -> None:
+        """Wake who waits for this execution; ``settled``: its status may have changed."""
+        for change in self._expected.get(execution_id, ()):
+            if settled or not change.only_settled:
+                change.happen()
+
+    @contextmanager
+    def expected(self, execution_id: UUID, *, only_settled: bool) -> Generator[Change]:
+        """Expect a change. Enter this before reading the execution, so that none is missed in between."""
+        change = Change(only_settled=only_settled)
+        self._expected[execution_id].add(change)
+        try:
+            yield change
+        finally:
+            self._expected[execution_id].discard(change)
+            if not self._expected[execution_id]:
+                del self._expected[execution_id]

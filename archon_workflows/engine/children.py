@@ -1,0 +1,102 @@
+"""Child executions: created for a link step, found again after a crash, waited for until they end."""
+
+from collections.abc import Awaitable, Callable
+from uuid import UUID, uuid5
+
+from archon_workflows.engine.changes import Changes
+from archon_workflows.engine.clock import DatabaseClock
+from archon_workflows.engine.launch import Launcher
+from archon_workflows.engine.retrying import until_database_answers
+from archon_workflows.errors import Conflict, NotFound, WorkflowError
+from archon_workflows.interpreter import ChildFinished, StartChild
+from archon_workflows.model.outcomes import StepError
+from archon_workflows.model.records import TERMINAL_STATUSES, ControlRequest, ExecutionRecord
+from archon_workflows.storage.repository import Repository
+
+LOOK_AGAIN_SECONDS = 2.0
+
+
+class Children:
+    """Runs the children of this process's owners.
+
+    Args:
+        take: lets this process advance a child at once, if it executes at all.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        launcher: Launcher,
+        changes: Changes,
+        clock: DatabaseClock,
+        *,
+        take: Callable[[UUID], Awaitable[None]],
+    ) -> None:
+        self._repository = repository
+        self._launcher = launcher
+        self._changes = changes
+        self._clock = clock
+        self._take = take
+
+    async def run(self, parent_id: UUID, command: StartChild) -> ChildFinished:
+        """Create the child unless it exists, and return when it has ended."""
+        try:
+            child = await until_database_answers(lambda: self._find_or_create(parent_id, command))
+        except WorkflowError as error:
+            return self._finished(command, None, StepError(error.code, error.message, error.details))
+        if child.status not in TERMINAL_STATUSES:
+            await self._take(child.id)
+            child = await self._end_of(child.id)
+        return self._finished(command, child, _error_of(child))
+
+    async def cancel(self, child_id: UUID) -> None:
+        """Ask for the child's cancellation; one that has ended needs none."""
+        request = ControlRequest(
+            id=uuid5(child_id, "cancelled by its parent"),
+            action="cancel",
+            requested_by="parent execution",
+            reason="its step was cancelled",
+        )
+        try:
+            await until_database_answers(lambda: self._repository.request_control(child_id, request))
+        except (Conflict, NotFound):
+            return
+        await self._take(child_id)
+
+    async def _find_or_create(self, parent_id: UUID, command: StartChild) -> ExecutionRecord:
+        existing = await self._repository.read_executions([command.child_id])
+        if existing:
+            return existing[0]
+        await self._launcher.launch_child(parent_id, command)
+        return await self._repository.read_execution(command.child_id)
+
+    async def _end_of(self, child_id: UUID) -> ExecutionRecord:
+        while True:
+            with self._changes.expected(child_id, only_settled=True) as change:
+                child = await until_database_answers(lambda: self._repository.read_execution(child_id))
+                if child.status in TERMINAL_STATUSES:
+                    return child
+                await change.within(LOOK_AGAIN_SECONDS)
+
+    def _finished(
+        self, command: StartChild, child: ExecutionRecord | None, error: StepError | None
+    ) -> ChildFinished:
+        now = self._clock.now()
+        if child is None:
+            return ChildFinished(command.path, "failed", None, error, now)
+        match child.status:
+            case "completed":
+                return ChildFinished(command.path, "completed", child.output_data, None, now)
+            case "cancelled":
+                return ChildFinished(command.path, "cancelled", None, error, now)
+            case _:
+                return ChildFinished(command.path, "failed", None, error, now)
+
+
+def _error_of(child: ExecutionRecord) -> StepError | None:
+    details = child.error_details
+    if not details:
+        return None
+    return StepError(
+        str(details.get("code", "unknown")), child.error_message or "", details.get("details") or {}
+    )

@@ -1,0 +1,260 @@
+"""Which executions this process owns: claimed, kept by their leases, handed over when it stops."""
+
+import logging
+import os
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from uuid import UUID, uuid4
+
+import anyio
+from anyio.abc import TaskGroup
+
+from archon_workflows.engine.calls import ToolCaller
+from archon_workflows.engine.changes import Changes
+from archon_workflows.engine.children import Children
+from archon_workflows.engine.clock import DatabaseClock
+from archon_workflows.engine.journal import Journal
+from archon_workflows.engine.launch import Launcher
+from archon_workflows.engine.owner import Effects, Owner
+from archon_workflows.engine.preparation import Preparation
+from archon_workflows.errors import StorageError, WorkflowError
+from archon_workflows.model.records import Claim, JournalAnswer
+from archon_workflows.storage.repository import Repository
+
+logger = logging.getLogger(__name__)
+
+GIVE_BACK_SECONDS = 5.0
+"""How long giving leases back may take at the end; those that are not given back run out by themselves."""
+
+
+def _new_owner_id() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLimits:
+    """How much one process takes upon itself.
+
+    Attributes:
+        executes: false: this process accepts and watches executions, and leaves them to others.
+        lease_seconds: how long an execution is left alone after its owner's last sign of life.
+        poll_seconds: how often to look for executions that nobody owns, besides the database's hints.
+        max_executions: how many it owns at once; children of its own come on top.
+        shutdown_grace_seconds: how long running calls may go on when the process stops.
+    """
+
+    executes: bool = True
+    lease_seconds: float = 10.0
+    poll_seconds: float = 1.0
+    max_executions: int = 100
+    shutdown_grace_seconds: float = 10.0
+    owner_id: str = field(default_factory=_new_owner_id)
+
+
+class Engine:
+    """Advances executions for as long as ``running`` is entered."""
+
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        launcher: Launcher,
+        preparation: Preparation,
+        caller: ToolCaller,
+        clock: DatabaseClock,
+        limits: EngineLimits,
+    ) -> None:
+        self.changes = Changes()
+        self._repository = repository
+        self._preparation = preparation
+        self._limits = limits
+        self._clock = clock
+        self._journal = Journal(repository, clock)
+        self._children = Children(repository, launcher, self.changes, clock, take=self.take)
+        self._effects = Effects(
+            caller=caller,
+            journal=self._journal,
+            clock=clock,
+            run_child=self._children.run,
+            cancel_child=self._children.cancel,
+            changed=lambda execution_id, settled: self.changes.tell(execution_id, settled=settled),
+        )
+        self._owners: dict[UUID, Owner] = {}
+        self._preparing: set[UUID] = set()
+        self._work_may_be_there = anyio.Event()
+        self._renewal_wanted = anyio.Event()
+        self._fewer_owned = anyio.Event()
+        self._stopping = False
+        self._tasks: TaskGroup | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Advance executions until the block is left; then hand over what is not finished."""
+        async with anyio.create_task_group() as background:
+            background.start_soon(self._journal.run)
+            background.start_soon(self._watch)
+            background.start_soon(self._keep_leases)
+            async with anyio.create_task_group() as owners:
+                self._tasks = owners
+                if self._limits.executes:
+                    background.start_soon(self._look_for_work)
+                try:
+                    yield
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await self._hand_over()
+                    owners.cancel_scope.cancel()
+            background.cancel_scope.cancel()
+
+    async def take(self, execution_id: UUID) -> None:
+        """Advance this execution now, if it is free and this process executes."""
+        if not self._limits.executes or self._stopping:
+            return
+        if execution_id in self._owners or execution_id in self._preparing:
+            self._renewal_wanted.set()
+            return
+        for claim in await self._claim(limit=1, execution_id=execution_id):
+            self._own(claim)
+
+    # -- owning ----------------------------------------------------------------------------------
+
+    async def _claim(self, *, limit: int, execution_id: UUID | None = None) -> tuple[Claim, ...]:
+        return await self._repository.claim(
+            self._limits.owner_id,
+            lease_seconds=self._limits.lease_seconds,
+            limit=limit,
+            execution_id=execution_id,
+        )
+
+    def _own(self, claim: Claim) -> None:
+        self._clock.told(claim.now)
+        self._preparing.add(claim.execution.id)
+        assert self._tasks is not None  # noqa: S101 - claims are made only while running
+        self._tasks.start_soon(self._advance, claim)
+
+    async def _advance(self, claim: Claim) -> None:
+        execution_id = claim.execution.id
+        try:
+            if not await self._advance_claimed(claim):
+                await self._give_back(claim)
+        except WorkflowError as error:
+            logger.warning("Execution %s stopped here: %s", execution_id, error)
+            await self._give_back(claim)
+        finally:
+            self._owners.pop(execution_id, None)
+            self._preparing.discard(execution_id)
+            self._fewer_owned.set()
+        self.changes.tell(execution_id, settled=True)
+
+    async def _advance_claimed(self, claim: Claim) -> bool:
+        prepared = await self._preparation.prepare(claim, self._journal)
+        if prepared is None:
+            return True
+        owner = Owner(
+            self._effects,
+            prepared.interpreter,
+            prepared.mask,
+            execution_id=claim.execution.id,
+            root_id=claim.execution.root_execution_id,
+            fencing_token=claim.fencing_token,
+            journal_sequence=prepared.journal_sequence,
+            deadline_at=prepared.deadline_at,
+        )
+        self._owners[claim.execution.id] = owner
+        self._preparing.discard(claim.execution.id)
+        if self._stopping:
+            owner.drain()
+        return await owner.run(prepared.requests)
+
+    async def _give_back(self, claim: Claim) -> None:
+        try:
+            await self._repository.release([(claim.execution.id, claim.fencing_token)])
+        except StorageError as error:
+            logger.warning("Leases run out by themselves, giving them back failed: %s", error)
+
+    async def _hand_over(self) -> None:
+        """Let running calls finish within the grace period, then leave everything to others."""
+        self._stopping = True
+        for owner in list(self._owners.values()):
+            owner.drain()
+        await self._own_nothing_within(self._limits.shutdown_grace_seconds)
+        for owner in list(self._owners.values()):
+            owner.stop()
+        await self._own_nothing_within(GIVE_BACK_SECONDS)
+
+    async def _own_nothing_within(self, seconds: float) -> None:
+        with anyio.move_on_after(seconds):
+            while self._owners or self._preparing:
+                self._fewer_owned = anyio.Event()
+                await self._fewer_owned.wait()
+
+    # -- background ------------------------------------------------------------------------------
+
+    async def _look_for_work(self) -> None:
+        while not self._stopping:
+            room = self._limits.max_executions - len(self._owners) - len(self._preparing)
+            found = await self._patiently(partial(self._claim_free, room)) if room > 0 else 0
+            if not found or found < room:
+                await self._wait_for_hint()
+
+    async def _claim_free(self, room: int) -> int:
+        claims = await self._claim(limit=room)
+        for claim in claims:
+            self._own(claim)
+        return len(claims)
+
+    async def _wait_for_hint(self) -> None:
+        with anyio.move_on_after(self._limits.poll_seconds):
+            await self._work_may_be_there.wait()
+        self._work_may_be_there = anyio.Event()
+
+    async def _keep_leases(self) -> None:
+        """Renew all leases a few times within one, or at once when a control request may be there."""
+        while True:
+            with anyio.move_on_after(self._limits.lease_seconds / 4):
+                await self._renewal_wanted.wait()
+            self._renewal_wanted = anyio.Event()
+            await self._patiently(self._renew)
+
+    async def _renew(self) -> None:
+        held = [(owner.execution_id, owner.fencing_token) for owner in self._owners.values()]
+        if not held:
+            return
+        for answer in await self._repository.renew(held, lease_seconds=self._limits.lease_seconds):
+            self._clock.told(answer.now)
+            self._renewed(answer)
+
+    def _renewed(self, answer: JournalAnswer) -> None:
+        owner = self._owners.get(answer.execution_id)
+        if owner is None:
+            return
+        if answer.accepted:
+            owner.take_requests(answer.control_requests)
+        else:
+            owner.stop()
+
+    async def _watch(self) -> None:
+        while True:
+            await self._patiently(self._listen)
+            await anyio.sleep(self._limits.poll_seconds)
+
+    async def _listen(self) -> None:
+        async with self._repository.watch() as execution_ids:
+            async for execution_id in execution_ids:
+                self.changes.tell(execution_id, settled=True)
+                if execution_id in self._owners:
+                    self._renewal_wanted.set()
+                else:
+                    self._work_may_be_there.set()
+
+    async def _patiently(self, work: Callable[[], Awaitable[int | None]]) -> int | None:
+        """Do background work; a database that is away is a reason to wait, not to stop."""
+        try:
+            return await work()
+        except StorageError as error:
+            logger.warning("The database is away: %s", error)
+            await anyio.sleep(self._limits.poll_seconds)
+            return None

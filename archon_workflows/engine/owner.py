@@ -1,0 +1,278 @@
+"""One execution while this process owns it: events in, turns recorded, commands performed.
+
+Intent before effect: a turn's commands are performed only after its journal entry is durable. When the
+database refuses an entry, another owner has the execution; this one stops and leaves everything to it.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from time import monotonic
+from uuid import UUID
+
+import anyio
+import anyio.lowlevel
+from anyio.abc import TaskGroup
+
+from archon_workflows.engine.calls import ToolCaller
+from archon_workflows.engine.clock import DatabaseClock
+from archon_workflows.engine.journal import Journal
+from archon_workflows.engine.mask import Mask
+from archon_workflows.engine.timers import Timers
+from archon_workflows.gateway.port import ToolProgress
+from archon_workflows.interpreter import (
+    CallTool,
+    CancelCall,
+    CancelChild,
+    CancelTimer,
+    ChildFinished,
+    Command,
+    Controlled,
+    DeadlinePassed,
+    Event,
+    Interpreter,
+    LookUpInterrupted,
+    SetTimer,
+    StartChild,
+    Started,
+    TimerFired,
+    ToolFinished,
+    ToolProgressed,
+    Turn,
+)
+from archon_workflows.model.records import ControlRequest, JournalAnswer, JournalEntry
+
+logger = logging.getLogger(__name__)
+
+PROGRESS_INTERVAL_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effects:
+    """What an owner can do to the world, shared by all owners of the process.
+
+    Attributes:
+        run_child: starts the child (or finds it) and returns when it has ended.
+        cancel_child: asks for the child's cancellation.
+        changed: tells those who wait for the execution that something was recorded, and whether the
+            execution is released with it.
+    """
+
+    caller: ToolCaller
+    journal: Journal
+    clock: DatabaseClock
+    run_child: Callable[[UUID, StartChild], Awaitable[ChildFinished]]
+    cancel_child: Callable[[UUID], Coroutine[None, None, None]]
+    changed: Callable[[UUID, bool], None]
+
+
+class Owner:
+    """Advances one execution until it ends, is paused, or another owner takes over.
+
+    Args:
+        fencing_token: proves the ownership in every journal entry.
+        journal_sequence: the number of the last entry in the database.
+        deadline_at: when the execution has run for ``timeout_minutes``.
+    """
+
+    def __init__(
+        self,
+        effects: Effects,
+        interpreter: Interpreter,
+        mask: Mask,
+        *,
+        execution_id: UUID,
+        root_id: UUID,
+        fencing_token: int,
+        journal_sequence: int,
+        deadline_at: datetime,
+    ) -> None:
+        self.execution_id = execution_id
+        self.fencing_token = fencing_token
+        self._root_id = root_id
+        self._effects = effects
+        self._interpreter = interpreter
+        self._mask = mask
+        self._sequence = journal_sequence
+        self._deadline_at = deadline_at
+        self._events: list[Event] = []
+        self._arrived = anyio.Event()
+        self._timers = Timers()
+        self._calls: dict[str, anyio.CancelScope] = {}
+        self._progress_posted: dict[str, float] = {}
+        self._seen_requests: set[UUID] = set()
+        self._draining = False
+        self._scope = anyio.CancelScope()
+
+    async def run(self, requests: Iterable[ControlRequest]) -> bool:
+        """Advance the execution; return whether its lease was given back with the last entry.
+
+        Args:
+            requests: the control requests that were waiting when the execution was claimed.
+        """
+        self._post(Started(self._now()))
+        self.take_requests(requests)
+        released = False
+        with self._scope:
+            async with anyio.create_task_group() as tasks:
+                released = await self._advance(tasks)
+                tasks.cancel_scope.cancel()
+        return released
+
+    def take_requests(self, requests: Iterable[ControlRequest]) -> None:
+        """Hand in control requests; those already taken are passed over."""
+        for request in requests:
+            if request.id not in self._seen_requests:
+                self._seen_requests.add(request.id)
+                self._post(Controlled(request, self._now()))
+
+    def drain(self) -> None:
+        """Start nothing further and stop when the running calls have their outcomes."""
+        self._draining = True
+        self._interpreter.hold()
+        self._arrived.set()
+
+    def stop(self) -> None:
+        """Stop at once: another owner has the execution, or the grace period is over."""
+        self._scope.cancel()
+
+    async def _advance(self, tasks: TaskGroup) -> bool:
+        while True:
+            events = await self._next_events()
+            turn = self._interpreter.handle(events) if events else Turn()
+            if turn.released:
+                await self._stop_effects(turn)
+            self._mask.turn(turn)
+            answer = await self._record(turn)
+            if answer is not None and not answer.accepted:
+                logger.warning("Execution %s has another owner now; this one stops", self.execution_id)
+                return True
+            if turn.released:
+                return True
+            self._perform(turn.commands, tasks)
+            if self._draining and not self._interpreter.calls_running:
+                return False
+
+    async def _next_events(self) -> Sequence[Event]:
+        while not self._events:
+            if self._arrived.is_set():
+                self._arrived = anyio.Event()
+                if self._draining:
+                    return ()
+            with anyio.move_on_after(self._seconds_to_next_timer()):
+                await self._arrived.wait()
+            self._fire_due_timers()
+        events, self._events = self._events, []
+        return events
+
+    def _post(self, event: Event) -> None:
+        self._events.append(event)
+        self._arrived.set()
+
+    def _now(self) -> datetime:
+        return self._effects.clock.now()
+
+    # -- recording -------------------------------------------------------------------------------
+
+    async def _record(self, turn: Turn) -> JournalAnswer | None:
+        if turn.is_empty:
+            return None
+        self._sequence += 1
+        entry = JournalEntry(
+            execution_id=self.execution_id,
+            fencing_token=self.fencing_token,
+            sequence=self._sequence,
+            change=turn.change,
+            steps=tuple(turn.steps.values()),
+            log=turn.log,
+            log_dropped=turn.log_dropped,
+            acknowledged=turn.acknowledged,
+            release=turn.released,
+        )
+        answer = await self._effects.journal.write(entry)
+        self._effects.changed(self.execution_id, turn.released)
+        self.take_requests(answer.control_requests)
+        return answer
+
+    async def _stop_effects(self, turn: Turn) -> None:
+        """Before the last entry: cancel what still runs, and take the answers that came meanwhile into it."""
+        for command in turn.commands:
+            if isinstance(command, CancelCall):
+                self._cancel_call(command.path)
+            elif isinstance(command, CancelChild):
+                await self._effects.cancel_child(command.child_id)
+        await anyio.lowlevel.checkpoint()
+        late = [event for event in self._events if isinstance(event, ToolFinished)]
+        if late and self._interpreter.has_ended:
+            turn.steps |= self._interpreter.handle(late).steps
+
+    # -- commands --------------------------------------------------------------------------------
+
+    def _perform(self, commands: Sequence[Command], tasks: TaskGroup) -> None:
+        for command in commands:
+            match command:
+                case CallTool():
+                    self._start_call(command, tasks)
+                case CancelCall():
+                    self._cancel_call(command.path)
+                case StartChild():
+                    tasks.start_soon(self._run_child, command)
+                case CancelChild():
+                    tasks.start_soon(self._effects.cancel_child, command.child_id)
+                case SetTimer():
+                    self._timers.set(command.key, command.at)
+                case CancelTimer():
+                    self._timers.cancel(command.key)
+                case LookUpInterrupted():
+                    tasks.start_soon(self._look_up, command)
+
+    def _start_call(self, command: CallTool, tasks: TaskGroup) -> None:
+        scope = self._calls[command.path] = anyio.CancelScope()
+        tasks.start_soon(self._call, command, scope)
+
+    def _cancel_call(self, path: str) -> None:
+        scope = self._calls.pop(path, None)
+        if scope is not None:
+            scope.cancel()
+
+    async def _call(self, command: CallTool, scope: anyio.CancelScope) -> None:
+        with scope:
+            outcome = await self._effects.caller.call(
+                command, trace_id=self._root_id, on_progress=lambda step: self._progressed(command.path, step)
+            )
+            self._calls.pop(command.path, None)
+            self._progress_posted.pop(command.path, None)
+            self._post(ToolFinished(command.path, self._mask.outcome(outcome), self._now()))
+
+    def _progressed(self, path: str, progress: ToolProgress) -> None:
+        """Record a call's progress, but not every word of a tool that talks a lot."""
+        if (
+            monotonic() - self._progress_posted.get(path, -PROGRESS_INTERVAL_SECONDS)
+            < PROGRESS_INTERVAL_SECONDS
+        ):
+            return
+        self._progress_posted[path] = monotonic()
+        step = {"progress": progress.progress, "total": progress.total, "message": progress.message}
+        said = {name: value for name, value in step.items() if value is not None}
+        self._post(ToolProgressed(path, said, self._now()))
+
+    async def _look_up(self, command: LookUpInterrupted) -> None:
+        self._post(await self._effects.caller.decide_interruption(command, self._now))
+
+    async def _run_child(self, command: StartChild) -> None:
+        self._post(await self._effects.run_child(self.execution_id, command))
+
+    # -- time ------------------------------------------------------------------------------------
+
+    def _seconds_to_next_timer(self) -> float:
+        timer_at = self._timers.next_at()
+        at = self._deadline_at if timer_at is None else min(timer_at, self._deadline_at)
+        return max(0.0, (at - self._now()).total_seconds())
+
+    def _fire_due_timers(self) -> None:
+        now = self._now()
+        for key in self._timers.take_due(now):
+            self._post(TimerFired(key, now))
+        if now >= self._deadline_at:
+            self._post(DeadlinePassed(now))
