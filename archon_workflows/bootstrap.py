@@ -137,7 +137,8 @@ async def _require_current_schema(url: str) -> None:
     raise StorageError(
         f"The database's workflow tables are {state}.",
         code="migration_missing" if state == "missing" else "migration_outdated",
-        suggestion="Run 'archon-workflows migrate', or paste migration/add_workflow_system.sql into the SQL editor.",
+        suggestion="Run 'archon-workflows migrate', or paste migration/add_workflow_system.sql "
+        "into the SQL editor.",
     )
 
 

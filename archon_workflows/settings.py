@@ -69,9 +69,6 @@ class Settings(BaseSettings):
     max_link_depth: PositiveInt = 10
     """How deep workflow links may be nested in one execution."""
 
-    max_result_bytes: PositiveInt = 1024 * 1024
-    """Size over which a value is stored truncated."""
-
     wait_seconds_limit: Seconds = 50.0
     """Longest wait of one `run_workflow` or `get_execution`; hosts give up after about 60 seconds."""
 

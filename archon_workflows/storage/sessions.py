@@ -134,7 +134,11 @@ async def open_session(url: str, limits: SessionLimits) -> Session:
     refuse_transaction_pooler(url)
     async with translated():
         session: Session = await _driver.connect(url, **_client_limits(limits))
-        await _prepare(session, limits)
+        try:
+            await _prepare(session, limits)
+        except BaseException:
+            session.terminate()
+            raise
         return session
 
 

@@ -1,4 +1,4 @@
-"""A process that advances executions until it is killed: ``engine_process.py HOME TOOLS`` with settings in the environment."""
+"""A process that advances executions until it is killed: ``engine_process.py HOME TOOLS``."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,8 @@ from archon_workflows.settings import Settings
 
 async def serve(home: Path, tools: Path) -> None:
     async with open_application(Settings(home=home, tools=tools)):
-        print("ready", flush=True)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
         await anyio.sleep_forever()
 
 

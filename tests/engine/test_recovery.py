@@ -6,16 +6,15 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import anyio
 import psutil
 import pytest
-from conftest import Opener, action, calls_in, save, steps_of, until
+from applications import Opener, action, calls_in, save, steps_of, until
 
 from archon_workflows.bootstrap import Application
 from archon_workflows.engine.verbs import RunRequest
@@ -164,7 +163,10 @@ async def test_a_destructive_call_in_doubt_waits_for_a_word_across_restarts(
     @asynccontextmanager
     async def interrupted() -> AsyncGenerator[UUID]:
         async with opener(shutdown_grace_seconds=0) as first:
-            steps = (action("a", "destroy_slowly", target="disk", seconds=60), action("b", "say", text="done"))
+            steps = (
+                action("a", "destroy_slowly", target="disk", seconds=60),
+                action("b", "say", text="done"),
+            )
             await save(first, "risky", *steps)
             started = await first.executions.start(RunRequest(workflow="risky"))
             await until(lambda: len(calls_in(ledger_path)) == 1)
@@ -212,8 +214,12 @@ async def test_a_long_timer_goes_on_after_a_restart(opener: Opener) -> None:
 
 
 @pytest.mark.parametrize("restart", [False, True], ids=["same process", "after a restart"])
-async def test_pause_resume_retry_work_at_any_time(opener: Opener, ledger_path: Path, *, restart: bool) -> None:
-    async def control(application: Application, execution_id: UUID, action: Any, **fields: Any) -> ExecutionRecord:
+async def test_pause_resume_retry_work_at_any_time(
+    opener: Opener, ledger_path: Path, *, restart: bool
+) -> None:
+    async def control(
+        application: Application, execution_id: UUID, action: Any, **fields: Any
+    ) -> ExecutionRecord:
         request = ControlRequest(id=uuid4(), action=action, **fields)
         return await application.executions.control(execution_id, request)
 

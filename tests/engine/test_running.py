@@ -5,7 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import action, calls_in, run, save, steps_of, until
+from applications import action, calls_in, run, save, steps_of, until
 
 from archon_workflows.bootstrap import Application
 from archon_workflows.engine.verbs import RunRequest
@@ -107,7 +107,11 @@ async def test_all_five_step_types_leave_their_rows(application: Application) ->
             {"l": "iteration_failed", "l[0].a": "tool_error"},
         ),
         (
-            {"name": "p", "type": "parallel", "steps": [action("a", "fail"), action("b", "slow", seconds=30)]},
+            {
+                "name": "p",
+                "type": "parallel",
+                "steps": [action("a", "fail"), action("b", "slow", seconds=30)],
+            },
             "branch_failed",
             {"p": "branch_failed", "p.a": "tool_error", "p.b": "cancelled"},
         ),
@@ -157,7 +161,9 @@ async def test_retries_keep_earlier_errors_and_one_key(application: Application,
 async def test_an_execution_runs_the_version_it_started_with(application: Application) -> None:
     await save(application, "pinned", action("a", "slow", seconds=0.3), action("b", "say", text="old"))
     started = await application.executions.start(RunRequest(workflow="pinned"))
-    await application.templates.update({"name": "pinned", "steps": [action("b", "say", text="new")]}, name="pinned")
+    await application.templates.update(
+        {"name": "pinned", "steps": [action("b", "say", text="new")]}, name="pinned"
+    )
     execution = await application.executions.wait(started.execution.id, seconds=10)
 
     assert execution.output_data == "old"
@@ -183,7 +189,9 @@ class TestWhatDoesNotStart:
         parameters = {"n": {"type": "integer", "required": True}, "name": {"type": "string"}}
         await save(application, "strict", action("a", "say", text="x"), parameters=parameters)
         with pytest.raises(InvalidParameters) as refused:
-            await application.executions.start(RunRequest(workflow="strict", parameters={"nmae": 1, "n": "x"}))
+            await application.executions.start(
+                RunRequest(workflow="strict", parameters={"nmae": 1, "n": "x"})
+            )
         assert {problem["path"] for problem in refused.value.details["problems"]} == {"/nmae", "/n"}
 
     async def test_a_draft_needs_to_be_allowed_and_an_archived_one_never_runs(
