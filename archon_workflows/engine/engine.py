@@ -109,8 +109,13 @@ class Engine:
                     owners.cancel_scope.cancel()
             background.cancel_scope.cancel()
 
+    async def offer(self, execution_id: UUID) -> None:
+        """Advance a new execution now if there is room; otherwise it waits for whoever has room first."""
+        if self._room > 0:
+            await self.take(execution_id)
+
     async def take(self, execution_id: UUID) -> None:
-        """Advance this execution now, if it is free and this process executes."""
+        """Advance this execution now, however many there are, if it is free and this process executes."""
         if not self._limits.executes or self._stopping:
             return
         if execution_id in self._owners or execution_id in self._preparing:
@@ -118,6 +123,10 @@ class Engine:
             return
         for claim in await self._claim(limit=1, execution_id=execution_id):
             self._own(claim)
+
+    @property
+    def _room(self) -> int:
+        return self._limits.max_executions - len(self._owners) - len(self._preparing)
 
     # -- owning ----------------------------------------------------------------------------------
 
@@ -195,7 +204,7 @@ class Engine:
 
     async def _look_for_work(self) -> None:
         while not self._stopping:
-            room = self._limits.max_executions - len(self._owners) - len(self._preparing)
+            room = self._room
             found = await self._patiently(partial(self._claim_free, room)) if room > 0 else 0
             if not found or found < room:
                 await self._wait_for_hint()

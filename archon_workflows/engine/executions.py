@@ -50,7 +50,7 @@ class Executions:
         """
         created, warnings = await self._launcher.launch(request)
         if not created.existed:
-            await self._engine.take(created.id)
+            await self._engine.offer(created.id)
         execution = await self._repository.read_execution(created.id)
         return StartedExecution(execution=execution, existed=created.existed, warnings=warnings)
 

@@ -265,6 +265,17 @@ class TestLinks:
         assert (execution.status, child.status) == ("cancelled", "cancelled")
 
 
+async def test_more_than_fit_wait_their_turn(opener: Any, ledger_path: Path) -> None:
+    async with opener(max_concurrent_executions=2) as application:
+        await save(application, "slow", action("a", "slow", seconds=0.1))
+        started = [await application.executions.start(RunRequest(workflow="slow")) for _ in range(6)]
+        waiting = [await application.executions.read(one.execution.id) for one in started]
+        assert [one.status for one in waiting].count("pending") >= 3
+        ended = [await application.executions.wait(one.execution.id, seconds=20) for one in started]
+        assert {one.status for one in ended} == {"completed"}
+    assert len(calls_in(ledger_path)) == 6
+
+
 async def test_sixty_four_at_once_all_complete(application: Application) -> None:
     await save(application, "short", *(action(f"s{n}", "add", a=n, b=n) for n in range(5)))
     started = [await application.executions.start(RunRequest(workflow="short")) for _ in range(64)]

@@ -1,0 +1,129 @@
+"""An MCP server over HTTP that breaks rules; raw sockets, so that nothing well-kept gets in the way.
+
+``python hostile_http.py PORT``. Each tool is one way to misbehave, but ``ok``.
+"""
+
+import gzip
+import json
+import sys
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+MEGABYTE = 1_048_576
+METADATA_URL = "http://169.254.169.254/latest/meta-data/"
+
+Request = dict[str, Any]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers one connection."""
+
+    protocol_version = "HTTP/1.1"
+    forgotten = threading.Event()
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        method = request.get("method")
+        if "id" not in request:
+            self.reply(202, b"")
+        elif method == "initialize":
+            self.forgotten.clear()
+            info = {"name": "hostile", "version": "1"}
+            result: Any = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": info}
+            self.answer(request, result, session="session-1")
+        elif method == "tools/list":
+            self.answer(
+                request, {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in TOOLS]}
+            )
+        elif method == "tools/call":
+            self.call(request)
+        else:
+            self.reply(404, b"")
+
+    def do_GET(self) -> None:
+        self.reply(405, b"")
+
+    def do_DELETE(self) -> None:
+        self.reply(200, b"")
+
+    def call(self, request: Request) -> None:
+        if self.forgotten.is_set():
+            self.reply(404, b"")
+        else:
+            TOOLS[request["params"]["name"]](self, request)
+
+    def answer(self, request: Request, result: Any, **headers: str) -> None:
+        body = json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": result}).encode()
+        named = {"mcp-session-id": headers["session"]} if headers else {}
+        self.reply(200, body, **named)
+
+    def reply(self, status: int, body: bytes, kind: str = "application/json", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"content-type": kind, "content-length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def stream(self, event_megabytes: int) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("connection", "close")
+        self.end_headers()
+        self.wfile.write(b"event: message\ndata: ")
+        for _ in range(event_megabytes):
+            self.wfile.write(b"x" * MEGABYTE)
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        pass
+
+
+def text(value: str) -> dict[str, Any]:
+    return {"content": [{"type": "text", "text": value}]}
+
+
+def compressed_bomb(handler: Handler, _: Request) -> None:
+    body = gzip.compress(b"[" + b" " * (200 * MEGABYTE) + b"]", 1)
+    handler.reply(200, body, **{"content-encoding": "gzip"})
+
+
+def reset(handler: Handler, _: Request) -> None:
+    handler.close_connection = True
+    handler.connection.close()
+
+
+def redirect(handler: Handler, _: Request) -> None:
+    handler.reply(307, b"", location=METADATA_URL)
+
+
+def forget_session(handler: Handler, request: Request) -> None:
+    handler.answer(request, text("forgotten from now on"))
+    handler.forgotten.set()
+
+
+TOOLS: dict[str, Callable[[Handler, Request], object]] = {
+    "ok": lambda handler, request: handler.answer(request, text("ok")),
+    "hang": lambda _handler, _request: threading.Event().wait(30),
+    "reset": reset,
+    "redirect": redirect,
+    "compressed_bomb": compressed_bomb,
+    "megabytes": lambda handler, request: handler.answer(request, text("x" * 50 * MEGABYTE)),
+    "oversized_event": lambda handler, _: handler.stream(50),
+    "broken_stream": lambda handler, _: handler.stream(0),
+    "html": lambda handler, _: handler.reply(200, b"<html>", "text/html"),
+    "not_json": lambda handler, _: handler.reply(200, b"{nope"),
+    "not_a_number": lambda handler, request: handler.reply(
+        200, b'{"jsonrpc":"2.0","id":%d,"result":{"content":[],"v":NaN}}' % request["id"]
+    ),
+    "rate_limited": lambda handler, _: handler.reply(429, b"", **{"retry-after": "7"}),
+    "unavailable": lambda handler, _: handler.reply(503, b"<html>", "text/html"),
+    "forbidden": lambda handler, _: handler.reply(403, b"", "text/plain"),
+    "accepted": lambda handler, _: handler.reply(202, b""),
+    "forget_session": forget_session,
+}
+
+
+if __name__ == "__main__":
+    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
