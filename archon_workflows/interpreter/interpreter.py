@@ -13,10 +13,10 @@ from uuid import UUID
 
 from archon_workflows.errors import ExpressionError, WorkflowError
 from archon_workflows.expressions import JsonValue
-from archon_workflows.expressions.values import is_object
 from archon_workflows.interpreter.core import Frame, RunningSequence
 from archon_workflows.interpreter.finished import step_error
 from archon_workflows.interpreter.logbook import Logbook
+from archon_workflows.interpreter.outputs import evaluate_outputs
 from archon_workflows.interpreter.plan import Plan, StepPlan
 from archon_workflows.interpreter.scope import Context, Scope
 from archon_workflows.interpreter.sequences import SequenceFrame
@@ -38,7 +38,6 @@ from archon_workflows.interpreter.turn import (
 )
 from archon_workflows.model.json_values import truncate_oversized
 from archon_workflows.model.outcomes import StepError
-from archon_workflows.model.parameters import check_outputs
 from archon_workflows.model.records import (
     ControlRequest,
     ExecutionStatus,
@@ -285,7 +284,7 @@ class Interpreter:
     def sequence_completed(self, sequence: SequenceFrame) -> None:
         """Every step is done: evaluate the outputs."""
         try:
-            output = self._outputs(sequence)
+            output = evaluate_outputs(self._plan, sequence)
         except ExpressionError as error:
             self._fail_outputs(step_error(error))
         except WorkflowError as error:
@@ -299,26 +298,6 @@ class Interpreter:
         del sequence
         self.log("error", f"Execution failed: {error.message}", details={"code": error.code})
         self._end("failed", error=error)
-
-    def _outputs(self, sequence: SequenceFrame) -> JsonValue:
-        template = self._plan.template
-        if not template.outputs:
-            return sequence.output
-        output = {name: self._output(name, sequence) for name in template.outputs}
-        check_outputs(template, output)
-        return output
-
-    def _output(self, name: str, sequence: SequenceFrame) -> JsonValue:
-        if name in self._plan.outputs:
-            return self._plan.outputs[name].evaluate(sequence.scope)
-        if is_object(sequence.output) and name in sequence.output:
-            return sequence.output[name]
-        raise WorkflowError(
-            f"Output {name!r} has no value, and the last completed step's output has no field {name!r}.",
-            code="output_missing",
-            path=f"/outputs/{name}",
-            suggestion="Give the output a value, such as {{ steps.NAME.output.FIELD }}.",
-        )
 
     def _fail_outputs(self, error: StepError) -> None:
         self.log("error", f"The outputs cannot be given: {error.message}", details={"code": error.code})
