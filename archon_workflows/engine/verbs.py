@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from archon_workflows.model.findings import Finding
 from archon_workflows.model.outcomes import JsonValue, StepError
-from archon_workflows.model.records import ExecutionRecord, StepRecord, TemplateRecord
+from archon_workflows.model.records import ExecutionRecord, StepRecord, TemplateRecord, VersionRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,3 +96,18 @@ class SavedTemplate:
     template: TemplateRecord
     breaking_changes: tuple[str, ...]
     findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionDiff:
+    """What differs between two versions of a template.
+
+    Attributes:
+        changes: ``{op, path, old?, new?}``, as ``archon_workflows.model.versions.diff_documents`` gives them.
+        breaking_changes: one sentence for each way in which ``new`` breaks those who run ``old``.
+    """
+
+    old: VersionRecord
+    new: VersionRecord
+    changes: tuple[Mapping[str, JsonValue], ...]
+    breaking_changes: tuple[str, ...]
