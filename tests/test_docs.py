@@ -14,6 +14,7 @@ from archon_workflows.expressions import compile_value
 from archon_workflows.expressions.filters import FILTERS
 from archon_workflows.expressions.predicates import PREDICATES
 from archon_workflows.gateway.configuration import parse_tool_servers
+from archon_workflows.model.outcomes import NEVER_RETRIED
 from archon_workflows.model.review import validate_document
 from archon_workflows.model.steps import (
     ActionStep,
@@ -107,6 +108,13 @@ MODELS = (
 @pytest.mark.parametrize("field", sorted(set(chain.from_iterable(model.model_fields for model in MODELS))))
 def test_the_authoring_page_names_every_field(field: str) -> None:
     assert re.search(rf"`{field}[`.]", AUTHORING)
+
+
+@pytest.mark.parametrize("code", sorted(NEVER_RETRIED))
+def test_the_operations_page_says_what_is_never_retried(code: str) -> None:
+    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    [row] = [cells for cells in table_rows(page, "| code | meaning | retried |\n") if f"`{code}`" in cells[0]]
+    assert row[2] == "never"
 
 
 def test_every_link_between_the_documents_leads_somewhere() -> None:

@@ -18,8 +18,11 @@ from archon_workflows.model.review import LookupProblem, ToolFacts, WorkflowFact
 from archon_workflows.model.template import Template
 from archon_workflows.storage.repository import Repository
 
-TOOL_PATIENCE_SECONDS = 5.0
-"""How long the lookup of all tools of a template may take together."""
+TOOL_PATIENCE_SECONDS = 8.0
+"""How long the lookup of all tools of a template may take together.
+
+Longer than the gateway itself waits for further servers once it has found a name.
+"""
 
 PAGE = 200
 KEPT = 1024

@@ -4,7 +4,7 @@ The execution is stored first and advanced by the engine: a client that cancels,
 ends the waiting and nothing else.
 """
 
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal
 
 from mcp.server.mcpserver import Context
 from mcp_types import ToolAnnotations
@@ -13,7 +13,9 @@ from pydantic import Field
 from archon_workflows.engine.executions import Executions
 from archon_workflows.engine.rehearsal import Rehearsal
 from archon_workflows.engine.verbs import RunRequest
-from archon_workflows.model.json_values import InvalidJson, normalise
+from archon_workflows.errors import InvalidRequest
+from archon_workflows.expressions.values import is_object
+from archon_workflows.model.json_values import shown
 from archon_workflows.model.outcomes import JsonValue
 from archon_workflows.server.arguments import Arguments, JsonObject
 from archon_workflows.server.presentation.answer import Answer
@@ -64,7 +66,8 @@ class RunArguments(Arguments):
     allow_draft: bool = False
     """Run a template of status draft."""
     stubs: JsonObject = None
-    """dry_run: outputs by step name, e.g. {"create_vm": {"vm_id": "vm-1"}}."""
+    """dry_run: outputs by step name, e.g. {"create_vm": {"vm_id": "vm-1"}}; {"$error": {"code": "timeout", \
+"message": "..."}} makes a step fail."""
     trigger_context: JsonObject = None
     """What led to this run; expressions read it as context.NAME."""
     triggered_by: Annotated[str, Field(max_length=200)] | None = None
@@ -130,14 +133,11 @@ async def _run(
 def _stubs(stubs: JsonValue) -> dict[str, JsonValue]:
     if stubs is None:
         return {}
-    try:
-        value = normalise(stubs, "refuse").value
-    except InvalidJson as error:
-        raise InvalidJson(
-            error.message, path=f"/stubs{error.path or ''}", suggestion=error.suggestion
-        ) from error
-    if isinstance(value, dict):
-        return cast("dict[str, JsonValue]", value)
-    raise InvalidJson(
-        "'stubs' is no object.", path="/stubs", suggestion='Give outputs by step name: {"create_vm": {}}.'
+    if is_object(stubs):
+        return dict(stubs)
+    raise InvalidRequest(
+        f"'stubs' is {shown(stubs)}, which is no object.",
+        code="invalid_argument",
+        path="/stubs",
+        suggestion='Give outputs by step name: {"create_vm": {"vm_id": "vm-1"}}.',
     )

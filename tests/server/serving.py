@@ -66,7 +66,7 @@ class Agent:
         return await self.do("run_workflow", workflow=workflow, **arguments)
 
 
-def action(name: str, tool: str, **parameters: Any) -> dict[str, Any]:
+def action(name: str, tool: str, /, **parameters: Any) -> dict[str, Any]:
     return {"name": name, "type": "action", "tool_name": tool, "parameters": parameters}
 
 

@@ -179,7 +179,9 @@ async def test_an_approval_in_a_child_is_seen_from_its_parent(agent: Agent) -> N
     assert ended["output"] == "one"
 
 
-async def test_an_interrupted_destructive_call_is_resolved_by_a_call_that_the_answer_names(agents: Any) -> None:
+async def test_an_interrupted_destructive_call_is_resolved_as_the_answer_says(
+    agents: Any,
+) -> None:
     async with agents(shutdown_grace_seconds=0) as agent:
         await agent.save("clears", action("clear", "destroy_slowly", target="db", seconds=30))
         started = await agent.run("clears", wait_seconds=0)

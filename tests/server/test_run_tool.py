@@ -153,7 +153,12 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("no workflow", {}, "missing_argument", "template's name"),
     ("an unknown workflow", {"workflow": "greet"}, "template_not_found", "'greets'"),
     ("an argument misspelt", {"workflow": "greets", "parameter": {}}, "unknown_argument", "'parameters'"),
-    ("a parameter misspelt", {"workflow": "greets", "parameters": {"whom": "x"}}, "invalid_parameters", "who"),
+    (
+        "a parameter misspelt",
+        {"workflow": "greets", "parameters": {"whom": "x"}},
+        "invalid_parameters",
+        "who",
+    ),
     ("a parameter missing", {"workflow": "greets"}, "invalid_parameters", "who"),
     ("parameters in a list", {"workflow": "greets", "parameters": ["x"]}, "invalid_parameters", ""),
     ("parameters in prose", {"workflow": "greets", "parameters": "who is Anna"}, "invalid_json", "JSON"),
@@ -165,11 +170,16 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
         "unused_argument",
         "Leave it out",
     ),
-    ("stubs in a list", {"workflow": "greets", "mode": "dry_run", "stubs": [1]}, "invalid_json", "step name"),
+    (
+        "stubs in a list",
+        {"workflow": "greets", "mode": "dry_run", "stubs": [1]},
+        "invalid_argument",
+        "step name",
+    ),
     (
         "a stub that cannot be stored",
-        {"workflow": "greets", "mode": "dry_run", "stubs": {"a": "\0"}},
-        "invalid_json",
+        {"workflow": "greets", "mode": "dry_run", "parameters": {"who": "x"}, "stubs": {"greet": "\0"}},
+        "invalid_stub",
         "",
     ),
     ("a negative wait", {"workflow": "greets", "wait_seconds": -1}, "invalid_argument", "How long"),
@@ -191,20 +201,29 @@ async def test_a_mistake_is_answered_and_nothing_started(
     assert (await agent.do("get_execution"))["executions"] == []
 
 
+SECRET = {"token": {"type": "string", "secret": True, "required": True}}
+
+
+async def test_a_secret_that_cannot_be_stored_is_not_shown_either(agent: Agent) -> None:
+    await agent.save("hides", action("tell", "say", text="hello"), parameters=SECRET)
+    refused = await agent.call(TOOL, workflow="hides", parameters={"token": "hunter2\0"})
+    assert "hunter2" not in refused.model_dump_json()
+
+
 async def test_secret_parameters_are_in_no_answer(agent: Agent) -> None:
-    token = {"token": {"type": "string", "secret": True, "required": True}}
-    await agent.save("hides", action("tell", "say", text="{{ workflow.parameters.token }}"), parameters=token)
+    await agent.save(
+        "hides", action("tell", "say", text="{{ workflow.parameters.token }}"), parameters=SECRET
+    )
     seen = [
         await agent.call(TOOL, workflow="hides", parameters={"token": "hunter2"}),
         await agent.call(TOOL, workflow="hides", parameters={"token": "hunter2"}, mode="preview"),
         await agent.call(TOOL, workflow="hides", parameters={"token": "hunter2"}, mode="dry_run"),
-        await agent.call(TOOL, workflow="hides", parameters={"token": "hunter2\0"}),
     ]
     execution_id = (seen[0].structured_content or {})["execution_id"]
     parts = ["steps", "log", "input", "output", "tool_results"]
     seen.append(await agent.call("get_execution", execution_id=execution_id, include=parts))
     assert (seen[-1].structured_content or {})["input"]["parameters"] == {"token": "***"}
-    assert not any("hunter2" in result.model_dump_json() for result in seen)
+    assert [result.model_dump_json() for result in seen if "hunter2" in result.model_dump_json()] == []
 
 
 async def test_a_workflow_that_waits_for_approval_says_so(agent: Agent) -> None:

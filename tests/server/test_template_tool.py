@@ -40,7 +40,9 @@ async def test_a_template_is_created_changed_compared_and_restored(agent: Agent)
     assert "description" not in old["template"]
     assert (await agent.do(TOOL, action="get_version", name="greets", version="1.1.0"))["version_number"] == 2
 
-    difference = await agent.do(TOOL, action="diff_versions", name="greets", from_version=1, to_version="1.1.0")
+    difference = await agent.do(
+        TOOL, action="diff_versions", name="greets", from_version=1, to_version="1.1.0"
+    )
     assert {"op": "add", "path": "/description", "new": "Says hello."} in difference["changes"]
 
     restored = await agent.do(TOOL, action="restore_version", name="greets", version=1)
@@ -149,7 +151,13 @@ REFUSED: list[tuple[str, dict[str, Any], str, str | None, str]] = [
     ),
     ("no id", {"action": "get", "template_id": "7"}, "invalid_argument", "/template_id", "earlier answer"),
     ("an unknown name", {"action": "get", "name": "greet"}, "template_not_found", None, "'greets'"),
-    ("broken text", {"action": "create", "template": '{"name": "a",}'}, "invalid_json", "/template", "commas"),
+    (
+        "broken text",
+        {"action": "create", "template": '{"name": "a",}'},
+        "invalid_json",
+        "/template",
+        "commas",
+    ),
     (
         "a key twice",
         {"action": "create", "template": '{"name": "a", "name": "b"}'},
@@ -163,13 +171,25 @@ REFUSED: list[tuple[str, dict[str, Any], str, str | None, str]] = [
         "a stale version",
         {"action": "update", "name": "greets", "template": {"title": "x"}, "expected_version_number": 7},
         "stale_version",
-        None,
+        "/expected_version_number",
         "",
     ),
     ("an unknown status", {"action": "list", "status": "activ"}, "invalid_argument", "/status/0", "'active'"),
     ("page nought", {"action": "list", "page": 0}, "invalid_argument", "/page", "page"),
-    ("too large a page", {"action": "list", "page_size": 10_000}, "invalid_argument", "/page_size", "how many"),
-    ("an unknown version", {"action": "get_version", "name": "greets", "version": 9}, "version_not_found", None, ""),
+    (
+        "too large a page",
+        {"action": "list", "page_size": 10_000},
+        "invalid_argument",
+        "/page_size",
+        "how many",
+    ),
+    (
+        "an unknown version",
+        {"action": "get_version", "name": "greets", "version": 9},
+        "version_not_found",
+        None,
+        "",
+    ),
     (
         "an unknown change",
         {"action": "update", "name": "greets", "template": {}, "change_type": "huge"},

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 from archon_workflows.engine.mask import Mask
 from archon_workflows.engine.rehearsal.pieces import Piece
-from archon_workflows.engine.rehearsal.readings import Reading, Readings
+from archon_workflows.engine.rehearsal.readings import Reading
 from archon_workflows.engine.rehearsal.stage import Stage
 from archon_workflows.engine.rehearsal.stubs import CHILD, failure_in, index_by_path, static_path
 from archon_workflows.engine.timers import Timers
@@ -98,7 +98,7 @@ class _Performance:
         self._now = part.begins_at
         self._deadline = part.begins_at + timedelta(minutes=template.timeout_minutes)
         self._mask = Mask(part.secrets)
-        self._readings = Readings(template, part.result)
+        self._readings = stage.readings_of(part.piece, part.result)
         self._plans = index_by_path(plan.sequence)
         self._records: dict[str, StepRecord] = {}
         self._children: dict[str, list[StepRecord]] = {}

@@ -8,6 +8,7 @@ import anyio.lowlevel
 
 from archon_workflows.engine.rehearsal.invention import Invention
 from archon_workflows.engine.rehearsal.pieces import Piece, Pieces
+from archon_workflows.engine.rehearsal.readings import Reading, Readings
 from archon_workflows.engine.rehearsal.stubs import Stubs
 from archon_workflows.engine.rehearsal.tools import RehearsedTools
 from archon_workflows.errors import InvalidRequest
@@ -49,6 +50,7 @@ class Stage:
     _turns: int = 0
     _began: float = field(default_factory=monotonic)
     _plans: dict[int, Plan] = field(default_factory=dict[int, Plan])
+    _readings: dict[tuple[int, int], Readings] = field(default_factory=dict[tuple[int, int], Readings])
 
     def plan_of(self, piece: Piece) -> Plan:
         """Return the plan to perform: what is made up is neither judged nor polled for."""
@@ -56,6 +58,13 @@ class Stage:
         if key not in self._plans:
             self._plans[key] = replace(piece.plan, sequence=self._sequence(piece.plan.sequence))
         return self._plans[key]
+
+    def readings_of(self, piece: Piece, result: Reading | None) -> Readings:
+        """Return what the piece reads; ``result`` is what is read of its own result."""
+        key = id(piece.plan), id(result)
+        if key not in self._readings:
+            self._readings[key] = Readings(piece.plan.template, result)
+        return self._readings[key]
 
     async def take_turn(self) -> None:
         """Count a turn of some interpreter, and let other tasks of the process have theirs.
