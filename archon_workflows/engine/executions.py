@@ -116,13 +116,16 @@ class Executions:
 
         Raises:
             NotFound: ``execution_not_found``, or the version of a retry does not exist.
-            Conflict: the execution's status does not allow the action.
+            Conflict: the execution's status does not allow the action, or it waits for another one
+                (``waits_for_word``, ``nothing_waits``, ``several_wait``).
             InvalidRequest: ``from_step`` has not run.
         """
         if request.action == "retry":
             await self._check_retry(execution_id, request)
         elif request.action in ("approve", "reject", "resolve"):
             await self._check_word(execution_id, request)
+        elif request.action == "resume":
+            await self._check_resume(execution_id)
         request = replace(request, output=normalise(request.output, "refuse").value)
         await self._repository.request_control(execution_id, request)
         await self._engine.take(execution_id)
@@ -150,6 +153,19 @@ class Executions:
         plan = await self._plans.of_version(version_id)
         steps = await self._repository.read_steps(execution_id)
         records_to_reset(plan, steps.records, request.from_step)
+
+    async def _check_resume(self, execution_id: UUID) -> None:
+        """Refuse to resume what was not paused by anybody: it waits for another word."""
+        execution = await self._repository.read_execution(execution_id)
+        if execution.status != "paused" or execution.pause_reason == "requested":
+            return  # the database's own refusal names the status
+        word = "approve or reject" if execution.pause_reason == "approval" else "resolve"
+        raise Conflict(
+            f"The execution is paused because a step waits for someone's word ({execution.pause_reason}).",
+            code="waits_for_word",
+            path="/action",
+            suggestion=f"Use {word}; the execution goes on by itself then.",
+        )
 
     async def _check_word(self, execution_id: UUID, request: ControlRequest) -> None:
         """Refuse a word that no step waits for, so that the caller hears of it at once."""

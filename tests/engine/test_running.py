@@ -211,6 +211,29 @@ class TestWhatDoesNotStart:
         assert "deprecated" in started.warnings[0]
 
 
+class TestControl:
+    async def test_resuming_what_waits_for_approval_names_the_word_that_helps(
+        self, application: Application
+    ) -> None:
+        await save(application, "guarded", action("a", "say", text="x") | {"approval": True})
+        execution = await run(application, "guarded")
+        with pytest.raises(Conflict) as refused:
+            await application.executions.control(execution.id, ControlRequest(id=uuid4(), action="resume"))
+        assert refused.value.code == "waits_for_word"
+        assert "approve" in (refused.value.suggestion or "")
+
+    async def test_a_word_that_nothing_waits_for_is_refused(self, application: Application) -> None:
+        await save(application, "guarded", action("a", "say", text="x") | {"approval": True})
+        execution = await run(application, "guarded")
+        for wrong in (
+            ControlRequest(id=uuid4(), action="approve", step_path="b"),
+            ControlRequest(id=uuid4(), action="resolve", resolution="rerun"),
+        ):
+            with pytest.raises(Conflict) as refused:
+                await application.executions.control(execution.id, wrong)
+            assert refused.value.code == "nothing_waits"
+
+
 class TestSecrets:
     async def test_a_secret_parameter_is_in_no_row_and_yet_reaches_the_tool(
         self, application: Application, ledger_path: Path

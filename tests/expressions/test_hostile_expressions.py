@@ -4,7 +4,7 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from hostile import is_met, meet, read_cases, scope_of, source_of
+from attacks import is_met, meet, read_cases, scope_of, source_of
 
 _CASES = [
     case

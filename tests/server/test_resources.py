@@ -1,7 +1,6 @@
 """Resources and the prompt."""
 
 import json
-from uuid import uuid4
 
 import jsonschema_rs
 import pytest
@@ -63,7 +62,7 @@ async def test_an_execution_is_read_with_its_steps(agent: Agent) -> None:
     ("uri", "words"),
     [
         ("workflow://templates/greet", "Did you mean 'greets'?"),
-        (f"workflow://executions/{uuid4()}", "no execution"),
+        ("workflow://executions/0198c0de-0000-7000-8000-000000000000", "no execution"),
         ("workflow://executions/latest", "not an id"),
         ("workflow://nothing", "Unknown resource"),
     ],
