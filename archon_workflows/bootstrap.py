@@ -87,7 +87,7 @@ async def open_application(
             gateway=gateway,
             templates=TemplateLibrary(repository, gateway),
             executions=Executions(repository, engine, launcher, plans),
-            rehearsal=Rehearsal(repository, gateway),
+            rehearsal=Rehearsal(repository, gateway, max_link_depth=settings.max_link_depth),
         )
 
 

@@ -1,15 +1,11 @@
 """Records as ``--json`` gives them: JSON objects whose fields are the columns of the tables."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from archon_workflows.cli.history import History
 from archon_workflows.cli.printable import as_json
-from archon_workflows.engine.vault import SEALED
-from archon_workflows.model.outcomes import JsonValue
+from archon_workflows.engine.vault import without_secrets
 from archon_workflows.model.records import ExecutionRecord, Page, TemplateRecord
-
-MASK = "***"
 
 _OF_THE_OWNER = ("owner_id", "fencing_token", "lease_expires_at", "journal_sequence")
 
@@ -40,11 +36,3 @@ def template_json(template: TemplateRecord) -> dict[str, Any]:
 def page_json(name: str, records: list[dict[str, Any]], page: Page[Any], offset: int) -> dict[str, Any]:
     """Return one page of a list: the records under ``name``, ``total`` and ``offset``."""
     return {name: records, "total": page.total, "offset": offset}
-
-
-def without_secrets(parameters: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """Return parameters with the sealed ones masked."""
-    return {
-        name: MASK if isinstance(value, Mapping) and SEALED in value else value
-        for name, value in parameters.items()
-    }

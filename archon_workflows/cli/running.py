@@ -21,13 +21,13 @@ from archon_workflows.cli.presentation import (
     execution_json,
     history_json,
     page_json,
-    without_secrets,
 )
 from archon_workflows.cli.printable import one_line_json
 from archon_workflows.cli.printer import Printer
 from archon_workflows.cli.progress import follow, viewer
 from archon_workflows.cli.saving import save_file
 from archon_workflows.cli.session import application, perform
+from archon_workflows.engine.vault import without_secrets
 from archon_workflows.engine.verbs import RunRequest, StartedExecution
 from archon_workflows.model.json_values import parse_json
 from archon_workflows.model.outcomes import JsonValue

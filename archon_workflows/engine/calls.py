@@ -6,6 +6,7 @@ from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
 
+from archon_workflows.engine.lease import Lease
 from archon_workflows.errors import ToolServerError
 from archon_workflows.gateway.port import Gateway, ToolCall, ToolProgress
 from archon_workflows.interpreter import CallTool, InterruptionDecided, LookUpInterrupted
@@ -26,9 +27,10 @@ class ToolCaller:
         self._timeout_seconds = timeout_seconds
 
     async def call(
-        self, command: CallTool, *, trace_id: UUID, on_progress: Callable[[ToolProgress], None]
+        self, command: CallTool, *, trace_id: UUID, lease: Lease, on_progress: Callable[[ToolProgress], None]
     ) -> Outcome:
-        """Make the call; whatever goes wrong is an outcome."""
+        """Make the call while the lease runs; whatever goes wrong is an outcome."""
+        await lease.hold()
         call = ToolCall(
             tool_name=command.tool_name,
             arguments=command.arguments,
@@ -36,6 +38,7 @@ class ToolCaller:
             trace_parent=trace_parent(trace_id, command.idempotency_key),
             timeout_seconds=command.timeout_seconds or self._timeout_seconds,
             on_progress=on_progress,
+            before_sending=lease.hold,
         )
         try:
             return await self._gateway.call(call)

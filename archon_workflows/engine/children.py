@@ -38,10 +38,16 @@ class Children:
         self._clock = clock
         self._take = take
 
-    async def run(self, parent_id: UUID, command: StartChild) -> ChildFinished:
-        """Create the child unless it exists, and return when it has ended."""
+    async def run(self, parent_id: UUID, command: StartChild, secret: frozenset[str]) -> ChildFinished:
+        """Create the child unless it exists, and return when it has ended.
+
+        Args:
+            parent_id: the execution whose step it is.
+            command: what to start.
+            secret: names of the parameters that hold a secret of the parent's.
+        """
         try:
-            child = await until_database_answers(lambda: self._find_or_create(parent_id, command))
+            child = await until_database_answers(lambda: self._find_or_create(parent_id, command, secret))
         except WorkflowError as error:
             return self._finished(command, None, StepError(error.code, error.message, error.details))
         if child.status not in TERMINAL_STATUSES:
@@ -63,11 +69,13 @@ class Children:
             return
         await self._take(child_id)
 
-    async def _find_or_create(self, parent_id: UUID, command: StartChild) -> ExecutionRecord:
+    async def _find_or_create(
+        self, parent_id: UUID, command: StartChild, secret: frozenset[str]
+    ) -> ExecutionRecord:
         existing = await self._repository.read_executions([command.child_id])
         if existing:
             return existing[0]
-        await self._launcher.launch_child(parent_id, command)
+        await self._launcher.launch_child(parent_id, command, secret)
         return await self._repository.read_execution(command.child_id)
 
     async def _end_of(self, child_id: UUID) -> ExecutionRecord:

@@ -15,9 +15,10 @@ from anyio.abc import TaskGroup
 from archon_workflows.engine.calls import ToolCaller
 from archon_workflows.engine.changes import Changes
 from archon_workflows.engine.children import Children
-from archon_workflows.engine.clock import DatabaseClock
+from archon_workflows.engine.clock import DatabaseClock, steady_seconds
 from archon_workflows.engine.journal import Journal
 from archon_workflows.engine.launch import Launcher
+from archon_workflows.engine.lease import Lease
 from archon_workflows.engine.owner import Effects, Owner
 from archon_workflows.engine.preparation import Preparation
 from archon_workflows.errors import StorageError, WorkflowError
@@ -121,8 +122,7 @@ class Engine:
         if execution_id in self._owners or execution_id in self._preparing:
             self._renewal_wanted.set()
             return
-        for claim in await self._claim(limit=1, execution_id=execution_id):
-            self._own(claim)
+        await self._claim(limit=1, execution_id=execution_id)
 
     @property
     def _room(self) -> int:
@@ -130,24 +130,32 @@ class Engine:
 
     # -- owning ----------------------------------------------------------------------------------
 
-    async def _claim(self, *, limit: int, execution_id: UUID | None = None) -> tuple[Claim, ...]:
-        return await self._repository.claim(
+    async def _claim(self, *, limit: int, execution_id: UUID | None = None) -> int:
+        """Take free executions and advance them; return how many there were."""
+        leased_until = steady_seconds() + self._limits.lease_seconds
+        claims = await self._repository.claim(
             self._limits.owner_id,
             lease_seconds=self._limits.lease_seconds,
             limit=limit,
             execution_id=execution_id,
         )
+        for claim in claims:
+            self._own(claim, Lease(leased_until, self._want_renewal))
+        return len(claims)
 
-    def _own(self, claim: Claim) -> None:
+    def _own(self, claim: Claim, lease: Lease) -> None:
         self._clock.told(claim.now)
         self._preparing.add(claim.execution.id)
         assert self._tasks is not None  # noqa: S101 - claims are made only while running
-        self._tasks.start_soon(self._advance, claim)
+        self._tasks.start_soon(self._advance, claim, lease)
 
-    async def _advance(self, claim: Claim) -> None:
+    def _want_renewal(self) -> None:
+        self._renewal_wanted.set()
+
+    async def _advance(self, claim: Claim, lease: Lease) -> None:
         execution_id = claim.execution.id
         try:
-            if not await self._advance_claimed(claim):
+            if not await self._advance_claimed(claim, lease):
                 await self._give_back(claim)
         except WorkflowError as error:
             logger.warning("Execution %s stopped here: %s", execution_id, error)
@@ -158,7 +166,7 @@ class Engine:
             self._fewer_owned.set()
         self.changes.tell(execution_id, settled=True)
 
-    async def _advance_claimed(self, claim: Claim) -> bool:
+    async def _advance_claimed(self, claim: Claim, lease: Lease) -> bool:
         prepared = await self._preparation.prepare(claim, self._journal)
         if prepared is None:
             return True
@@ -169,6 +177,7 @@ class Engine:
             execution_id=claim.execution.id,
             root_id=claim.execution.root_execution_id,
             fencing_token=claim.fencing_token,
+            lease=lease,
             journal_sequence=prepared.journal_sequence,
             deadline_at=prepared.deadline_at,
         )
@@ -205,15 +214,9 @@ class Engine:
     async def _look_for_work(self) -> None:
         while not self._stopping:
             room = self._room
-            found = await self._patiently(partial(self._claim_free, room)) if room > 0 else 0
+            found = await self._patiently(partial(self._claim, limit=room)) if room > 0 else 0
             if not found or found < room:
                 await self._wait_for_hint()
-
-    async def _claim_free(self, room: int) -> int:
-        claims = await self._claim(limit=room)
-        for claim in claims:
-            self._own(claim)
-        return len(claims)
 
     async def _wait_for_hint(self) -> None:
         with anyio.move_on_after(self._limits.poll_seconds):
@@ -232,15 +235,18 @@ class Engine:
         held = [(owner.execution_id, owner.fencing_token) for owner in self._owners.values()]
         if not held:
             return
-        for answer in await self._repository.renew(held, lease_seconds=self._limits.lease_seconds):
+        leased_until = steady_seconds() + self._limits.lease_seconds
+        answers = await self._repository.renew(held, lease_seconds=self._limits.lease_seconds)
+        for (_, token), answer in zip(held, answers, strict=True):
             self._clock.told(answer.now)
-            self._renewed(answer)
+            self._renewed(token, answer, leased_until)
 
-    def _renewed(self, answer: JournalAnswer) -> None:
+    def _renewed(self, fencing_token: int, answer: JournalAnswer, leased_until: float) -> None:
         owner = self._owners.get(answer.execution_id)
-        if owner is None:
+        if owner is None or owner.fencing_token != fencing_token:
             return
         if answer.accepted:
+            owner.lease.renewed(leased_until)
             owner.take_requests(answer.control_requests)
         else:
             owner.stop()

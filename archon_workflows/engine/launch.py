@@ -53,8 +53,13 @@ class Launcher:
         )
         return await self._repository.create_execution(new), warnings
 
-    async def launch_child(self, parent_id: UUID, command: StartChild) -> None:
+    async def launch_child(self, parent_id: UUID, command: StartChild, secret: frozenset[str]) -> None:
         """Create a link step's child with the id that its parent recorded.
+
+        Args:
+            parent_id: the execution whose step it is.
+            command: what to start.
+            secret: names of the parameters that hold a secret of the parent's.
 
         Raises:
             WorkflowError: with the step error's code (``workflow_not_found``, ``workflow_not_runnable``,
@@ -73,6 +78,7 @@ class Launcher:
         except NotFound as error:
             raise NotFound(error.message, code="workflow_not_found", suggestion=error.suggestion) from error
         plan = await self._plans.of_version(version_id)
+        _refuse_to_disclose(plan, command, secret)
         await self._repository.create_execution(
             NewExecution(
                 id=command.child_id,
@@ -112,8 +118,21 @@ class Launcher:
         return template
 
     def _bound(self, plan: Plan, parameters: object) -> dict[str, JsonValue]:
-        bound = bind_parameters(plan.template, _clean(parameters, "/parameters"))
+        bound = bind_parameters(plan.template, parameters)
         return self._vault.seal(plan.template, bound)
+
+
+def _refuse_to_disclose(plan: Plan, command: StartChild, secret: frozenset[str]) -> None:
+    """Refuse a child that would store a secret of its parent's in clear."""
+    declared = plan.template.parameters
+    open_names = sorted(name for name in secret if name in declared and not declared[name].secret)
+    if open_names:
+        raise InvalidParameters(
+            f"The parameter {open_names[0]!r} of {command.workflow_name!r} would get a secret, "
+            "but is no secret parameter; nothing was started.",
+            path=f"/parameters/{open_names[0]}",
+            suggestion=f"Declare it with secret: true in {command.workflow_name!r}.",
+        )
 
 
 def runnable(template: TemplateRecord, *, allow_draft: bool) -> tuple[str, ...]:

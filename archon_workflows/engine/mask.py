@@ -43,6 +43,10 @@ class Mask:
             return [self.value(inner) for inner in value]
         return value
 
+    def hides(self, value: JsonValue) -> bool:
+        """Whether a secret stands anywhere in the value."""
+        return bool(self.value(value) != value)
+
     def outcome(self, outcome: Outcome) -> Outcome:
         """Mask what a tool answered, its echo of the secret included."""
         if self._pattern is None:

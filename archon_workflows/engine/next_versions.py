@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from archon_workflows.engine.lookups import TemplateShelf
 from archon_workflows.engine.review import TemplateReview, accepted
 from archon_workflows.engine.verbs import SavedTemplate
-from archon_workflows.errors import Conflict, InvalidRequest, NotFound
+from archon_workflows.errors import Conflict, NotFound
 from archon_workflows.model.findings import Finding
 from archon_workflows.model.json_values import normalise
 from archon_workflows.model.outcomes import JsonValue
@@ -121,16 +121,8 @@ class NextVersions:
 
     async def _bumped(self, current: TemplateRecord, change_type: ChangeType) -> str:
         tag = current.version
-        try:
-            while await self._has_version(current.id, tag):
-                tag = next_version_tag(tag, change_type)
-        except ValueError as error:
-            raise InvalidRequest(
-                f"The version {tag!r} cannot be bumped: {error}.",
-                code="version_not_semantic",
-                path="/version",
-                suggestion="Give the document a version such as '1.0.0'.",
-            ) from error
+        while await self._has_version(current.id, tag):
+            tag = next_version_tag(tag, change_type)
         return tag
 
     async def _has_version(self, template_id: UUID, tag: str) -> bool:

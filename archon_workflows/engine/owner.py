@@ -18,6 +18,7 @@ from anyio.abc import TaskGroup
 from archon_workflows.engine.calls import ToolCaller
 from archon_workflows.engine.clock import DatabaseClock
 from archon_workflows.engine.journal import Journal
+from archon_workflows.engine.lease import Lease
 from archon_workflows.engine.mask import Mask
 from archon_workflows.engine.timers import Timers
 from archon_workflows.gateway.port import ToolProgress
@@ -53,7 +54,8 @@ class Effects:
     """What an owner can do to the world, shared by all owners of the process.
 
     Attributes:
-        run_child: starts the child (or finds it) and returns when it has ended.
+        run_child: starts the child (or finds it) and returns when it has ended; told which of the child's
+            parameters hold a secret.
         cancel_child: asks for the child's cancellation.
         changed: tells those who wait for the execution that something was recorded, and whether the
             execution is released with it.
@@ -62,7 +64,7 @@ class Effects:
     caller: ToolCaller
     journal: Journal
     clock: DatabaseClock
-    run_child: Callable[[UUID, StartChild], Awaitable[ChildFinished]]
+    run_child: Callable[[UUID, StartChild, frozenset[str]], Awaitable[ChildFinished]]
     cancel_child: Callable[[UUID], Coroutine[None, None, None]]
     changed: Callable[[UUID, bool], None]
 
@@ -72,6 +74,7 @@ class Owner:
 
     Args:
         fencing_token: proves the ownership in every journal entry.
+        lease: no tool is called when it may have run out.
         journal_sequence: the number of the last entry in the database.
         deadline_at: when the execution has run for ``timeout_minutes``.
     """
@@ -85,11 +88,13 @@ class Owner:
         execution_id: UUID,
         root_id: UUID,
         fencing_token: int,
+        lease: Lease,
         journal_sequence: int,
         deadline_at: datetime,
     ) -> None:
         self.execution_id = execution_id
         self.fencing_token = fencing_token
+        self.lease = lease
         self._root_id = root_id
         self._effects = effects
         self._interpreter = interpreter
@@ -140,7 +145,7 @@ class Owner:
     async def _advance(self, tasks: TaskGroup) -> bool:
         while True:
             events = await self._next_events()
-            turn = self._interpreter.handle(events) if events else Turn()
+            turn = self._interpreter.handle(events)
             if turn.released:
                 await self._stop_effects(turn)
             self._mask.turn(turn)
@@ -151,11 +156,13 @@ class Owner:
             if turn.released:
                 return True
             self._perform(turn.commands, tasks)
-            if self._draining and not self._interpreter.calls_running:
+            if self._interpreter.has_moves_left:
+                await anyio.lowlevel.checkpoint()
+            elif self._draining and not self._interpreter.calls_running:
                 return False
 
     async def _next_events(self) -> Sequence[Event]:
-        while not self._events:
+        while not (self._events or self._interpreter.has_moves_left):
             if self._arrived.is_set():
                 self._arrived = anyio.Event()
                 if self._draining:
@@ -239,7 +246,10 @@ class Owner:
     async def _call(self, command: CallTool, scope: anyio.CancelScope) -> None:
         with scope:
             outcome = await self._effects.caller.call(
-                command, trace_id=self._root_id, on_progress=lambda step: self._progressed(command.path, step)
+                command,
+                trace_id=self._root_id,
+                lease=self.lease,
+                on_progress=lambda step: self._progressed(command.path, step),
             )
             self._calls.pop(command.path, None)
             self._progress_posted.pop(command.path, None)
@@ -261,7 +271,8 @@ class Owner:
         self._post(await self._effects.caller.decide_interruption(command, self._now))
 
     async def _run_child(self, command: StartChild) -> None:
-        self._post(await self._effects.run_child(self.execution_id, command))
+        secret = frozenset(name for name, value in command.parameters.items() if self._mask.hides(value))
+        self._post(await self._effects.run_child(self.execution_id, command, secret))
 
     # -- time ------------------------------------------------------------------------------------
 

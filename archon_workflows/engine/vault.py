@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from cryptography.fernet import Fernet, InvalidToken
 
+from archon_workflows.engine.mask import MASK
 from archon_workflows.errors import WorkflowError
 from archon_workflows.expressions.values import is_object
 from archon_workflows.model.outcomes import JsonValue
@@ -65,3 +66,10 @@ def secret_values(template: Template, parameters: Mapping[str, JsonValue]) -> tu
         for name, value in parameters.items()
         if value is not None and name in template.parameters and template.parameters[name].secret
     )
+
+
+def without_secrets(parameters: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return stored parameters as they may be shown: the sealed ones masked."""
+    return {
+        name: MASK if is_object(value) and SEALED in value else value for name, value in parameters.items()
+    }

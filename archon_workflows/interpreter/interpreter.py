@@ -47,6 +47,8 @@ from archon_workflows.model.records import (
     StepRecord,
 )
 
+MOVES_PER_TURN = 1_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionFacts:
@@ -86,13 +88,23 @@ class Interpreter:
         plan: the pinned version.
         facts: the execution's row.
         records: the step rows recorded so far, in any order.
+        moves_per_turn: how many moves one turn makes; what is left is made by the next one, so that a loop
+            without any effect neither blocks its owner nor fills one journal entry.
     """
 
-    def __init__(self, plan: Plan, facts: ExecutionFacts, records: Iterable[StepRecord] = ()) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        facts: ExecutionFacts,
+        records: Iterable[StepRecord] = (),
+        *,
+        moves_per_turn: int = MOVES_PER_TURN,
+    ) -> None:
         self.now = facts.started_at or datetime.min.replace(tzinfo=UTC)
         self._pause_requested = facts.status == "paused" and facts.pause_reason == "requested"
         self._draining = False
         self.secrets: Mapping[str, str] = facts.secrets or {}
+        self._moves_per_turn = moves_per_turn
         self._plan = plan
         self._facts = facts
         self._status: ExecutionStatus = facts.status
@@ -114,13 +126,18 @@ class Interpreter:
     # -- for the engine --------------------------------------------------------------------------
 
     def handle(self, events: Sequence[Event]) -> Turn:
-        """Take events in order and return the one turn that they led to."""
+        """Take events in order and return the one turn that they led to.
+
+        While ``has_moves_left``, call this again, with no events if there are none.
+        """
         self._turn = Turn()
+        moves_left = self._moves_per_turn
         for event in events:
             self.now = max(self.now, event.now)
             self._take(event)
-            self._run_agenda()
-        if not self._ended:
+            moves_left = self._make_moves(moves_left)
+        self._make_moves(moves_left)
+        if not (self._ended or self._agenda):
             self._settle()
         return self._close_turn()
 
@@ -132,6 +149,11 @@ class Interpreter:
     def holding(self) -> bool:
         """Whether nothing may be started now."""
         return self._pause_requested or self._draining
+
+    @property
+    def has_moves_left(self) -> bool:
+        """Whether the last turn was cut short."""
+        return bool(self._agenda) and not self._ended
 
     @property
     def has_ended(self) -> bool:
@@ -452,9 +474,11 @@ class Interpreter:
 
     # -- within ----------------------------------------------------------------------------------
 
-    def _run_agenda(self) -> None:
-        while self._agenda and not self._ended:
+    def _make_moves(self, moves_left: int) -> int:
+        while self._agenda and moves_left > 0 and not self._ended:
             self._agenda.popleft()()
+            moves_left -= 1
+        return moves_left
 
     def _close_turn(self) -> Turn:
         turn = self._turn

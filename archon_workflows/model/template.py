@@ -11,7 +11,13 @@ TEMPLATE_STATUSES: tuple[str, ...] = get_args(TemplateStatus)
 ChangeType = Literal["create", "update", "major", "minor", "patch"]
 CHANGE_TYPES: tuple[str, ...] = get_args(ChangeType)
 
-SEMANTIC_VERSION_PATTERN = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$"
+_PART = r"(0|[1-9]\d*)"
+_LABEL = r"(0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)"
+SEMANTIC_VERSION_PATTERN = (
+    rf"^{_PART}\.{_PART}\.{_PART}(-{_LABEL}(\.{_LABEL})*)?(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$"
+)
+"""See https://semver.org, section "Is there a suggested regular expression"."""
+
 SemanticVersion = Annotated[str, StringConstraints(pattern=SEMANTIC_VERSION_PATTERN, max_length=100)]
 
 

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 from archon_workflows.engine.executions import Executions
 from archon_workflows.engine.templates import TemplateLibrary
 from archon_workflows.model.records import (
+    TERMINAL_STATUSES,
     ControlAction,
     ControlRequest,
     ExecutionFilter,
@@ -148,14 +149,12 @@ def get_tool(executions: Executions, *, wait_seconds_limit: float) -> AnsweringT
         if arguments.execution_id is None:
             return await _list(executions, arguments)
         arguments.require("get_execution with an execution_id", takes=_WITH_ID)
-        execution_id = uuid_of(arguments.execution_id, "execution_id")
+        execution = await executions.read(uuid_of(arguments.execution_id, "execution_id"))
         seconds = min(arguments.wait_seconds, wait_seconds_limit)
-        if seconds == 0:
-            execution = await executions.read(execution_id)
-        else:
+        if seconds > 0 and execution.status not in TERMINAL_STATUSES:
             on_change = ProgressReport(executions, context).on_change
             execution = await executions.wait(
-                execution_id, seconds=seconds, since=arguments.since, on_change=on_change
+                execution.id, seconds=seconds, since=arguments.since, on_change=on_change
             )
         return await _show(executions, execution, arguments)
 

@@ -106,7 +106,8 @@ async def _until_cancelled(listener: uvicorn.Server) -> None:
         await asyncio.shield(serving)
     except asyncio.CancelledError:
         listener.should_exit = True
-        await asyncio.wait({serving})
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait({serving})
         raise
 
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from applications import action, calls_in, save, steps_of
 from applications import run as really_run
@@ -306,6 +307,16 @@ async def test_made_up_outputs_have_whatever_the_template_reads(application: App
     }
     assert dry.output == {"where": "<last.output.a.b>"}
     assert dry.generated == ("made", "format", "mount", "go", "note", "last")
+
+
+async def test_values_that_go_in_circles_are_followed_for_a_while_only(application: Application) -> None:
+    circling = [
+        {**action(f"s{number}", "echo", value=1), "set_context": {"x": f"{{{{ context.x.a{number} }}}}"}}
+        for number in range(100)
+    ]
+    await save(application, "flow", *circling, action("last", "echo", value="{{ context.x }}"))
+    with anyio.fail_after(20):
+        assert (await dry_run(application)).status == "failed"
 
 
 async def test_made_up_outputs_keep_to_the_tools_output_schema(application: Application) -> None:

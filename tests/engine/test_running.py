@@ -250,6 +250,30 @@ class TestSecrets:
         assert "s3cr3t" not in str(execution)
         assert "s3cr3t" not in str(rows)
 
+    async def test_a_secret_goes_to_a_child_only_into_a_secret_parameter(
+        self, application: Application, ledger_path: Path
+    ) -> None:
+        token = {"token": {"type": "string", "secret": True, "required": True}}
+        link = {"type": "workflow_link", "parameters": {"key": "key {{ workflow.parameters.token }}"}}
+        for name, secret in (("open_child", False), ("closed_child", True)):
+            key = {"key": {"type": "string", "secret": secret}}
+            await save(
+                application, name, action("a", "say", text="{{ workflow.parameters.key }}"), parameters=key
+            )
+            await save(
+                application, f"to_{name}", {"name": "k", "workflow_name": name, **link}, parameters=token
+            )
+        refused = await run(application, "to_open_child", parameters={"token": "s3cr3t-t0ken"})
+        passed = await run(application, "to_closed_child", parameters={"token": "s3cr3t-t0ken"})
+
+        assert refused.error_details is not None
+        assert refused.error_details["code"] == "invalid_parameters"
+        assert (passed.status, passed.output_data) == ("completed", "***")
+        assert [call["arguments"] for call in calls_in(ledger_path)] == [{"text": "key s3cr3t-t0ken"}]
+        for execution in (refused, passed):
+            assert "s3cr3t" not in str(execution)
+            assert "s3cr3t" not in str(await steps_of(application, execution))
+
     async def test_an_allowed_environment_variable_is_readable_and_masked(
         self, opener: Any, monkeypatch: pytest.MonkeyPatch, ledger_path: Path
     ) -> None:

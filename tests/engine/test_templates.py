@@ -182,6 +182,13 @@ async def test_an_explicit_version_wins_and_none_is_given_twice(application: App
     assert (await application.templates.update(document(version=None))).template.version == "1.0.2"
 
 
+@pytest.mark.parametrize("version", ["1.0.0-01", "1.0.0-a..b", "1.0", "v1.0.0", "01.0.0"])
+async def test_a_version_that_is_not_semantic_is_refused(application: Application, version: str) -> None:
+    with pytest.raises(InvalidTemplate) as refused:
+        await application.templates.create(document(version=version))
+    assert refused.value.path == "/version"
+
+
 async def test_breaking_changes_are_told_and_stored(application: Application) -> None:
     await application.templates.create(document(parameters={"who": {"type": "string"}}))
     saved = await application.templates.update({"parameters": {"n": {"type": "integer"}}}, name="hello_world")

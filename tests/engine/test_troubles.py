@@ -68,7 +68,12 @@ async def test_progress_of_a_tool_reaches_its_row(application: Application) -> N
 
 
 async def test_a_value_over_the_limit_is_stored_short_and_cannot_be_used(application: Application) -> None:
-    big: dict[str, Any] = {"name": "big", "type": "loop", "collection": "{{ steps.n.output }}", "max_iterations": 2000}
+    big: dict[str, Any] = {
+        "name": "big",
+        "type": "loop",
+        "collection": "{{ steps.n.output }}",
+        "max_iterations": 2000,
+    }
     big["steps"] = [action("a", "say", text="x" * 1000)]
     use = action("use", "echo", value="{{ steps.big.output }}")
     await save(application, "large", action("n", "numbers", count=1200), big, use)

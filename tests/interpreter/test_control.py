@@ -273,6 +273,14 @@ def test_the_log_stays_bounded_and_counts_what_it_drops() -> None:
     assert run.log[-1].message == "Execution completed"
 
 
+def test_a_loop_without_effects_is_cut_into_turns() -> None:
+    nothing = {"name": "c", "type": "condition", "condition": True}
+    loop = {"name": "l", "type": "loop", "collection": list(range(1000)), "steps": [nothing]}
+    run = world(loop, moves_per_turn=300).start()
+    assert run.status == "completed"
+    assert run.turns > 5
+
+
 def test_progress_never_falls_and_is_100_only_at_the_end() -> None:
     again = {"name": "again", "type": "condition", "condition": "context.n < 3", "on_true": "a"}
     counting = succeed("a", 1, set_context={"n": "{{ (context.n | default(0)) + 1 }}"})

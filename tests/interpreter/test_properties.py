@@ -122,22 +122,23 @@ def ordered(choices: list[int]) -> Any:
 
 
 @settings(max_examples=150, deadline=None)
-@given(steps(), orders)
+@given(steps(), orders, st.sampled_from([1, 2, 5, 1000]))
 def test_the_end_does_not_depend_on_which_effect_happens_first(
-    sequence: list[dict[str, Any]], order: list[int]
+    sequence: list[dict[str, Any]], order: list[int], moves: int
 ) -> None:
     template = template_of({"steps": named(sequence)})
-    assert end_of(World(template, order=ordered(order)).run()) == end_of(World(template).run())
+    other = World(template, order=ordered(order), moves_per_turn=moves)
+    assert end_of(other.run()) == end_of(World(template).run())
 
 
 @settings(max_examples=250, deadline=None)
-@given(steps(), orders, crash_points)
+@given(steps(), orders, crash_points, st.sampled_from([1, 3, 1000]))
 def test_losing_the_process_anywhere_gives_the_same_end(
-    sequence: list[dict[str, Any]], order: list[int], crashes: dict[int, Any]
+    sequence: list[dict[str, Any]], order: list[int], crashes: dict[int, Any], moves: int
 ) -> None:
     template = template_of({"steps": named(sequence)})
     calm = World(template).run()
-    crashed = World(template, order=ordered(order), crashes=crashes).run()
+    crashed = World(template, order=ordered(order), crashes=crashes, moves_per_turn=moves).run()
 
     assert end_of(crashed) == end_of(calm)
     assert crashed.calls_after_result == []

@@ -92,6 +92,7 @@ class World:
     execution_id: UUID = EXECUTION_ID
     trigger_context: Mapping[str, Any] = field(default_factory=dict[str, Any])
     secrets: Mapping[str, str] = field(default_factory=dict[str, str])
+    moves_per_turn: int = 1_000
 
     def __post_init__(self) -> None:
         self.plan = compile_plan(self.template)
@@ -183,7 +184,9 @@ class World:
     # -- how it happens --------------------------------------------------------------------------
 
     def _open(self, requests: Sequence[ControlRequest]) -> None:
-        self._interpreter = Interpreter(self.plan, self._facts(), self.records.values())
+        self._interpreter = Interpreter(
+            self.plan, self._facts(), self.records.values(), moves_per_turn=self.moves_per_turn
+        )
         self._turn([Started(self.now), *(Controlled(request, self.now) for request in requests)])
 
     def _facts(self) -> ExecutionFacts:
@@ -204,6 +207,7 @@ class World:
     def _turn(self, events: Sequence[Event]) -> None:
         assert self._interpreter is not None
         turn = self._interpreter.handle(events)
+        has_moves_left = self._interpreter.has_moves_left
         crash = self.crashes.get(self.turns)
         self.turns += 1
         if crash == "before_recording":
@@ -220,6 +224,8 @@ class World:
             self._perform(turn)
             if crash == "after_calling":
                 self._crash()
+            elif has_moves_left:
+                self._turn(())
 
     def _crash(self) -> None:
         self.lose_process()

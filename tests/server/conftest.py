@@ -27,7 +27,12 @@ def agents(database_url: str, tmp_path: Path) -> Agents:
 
     @asynccontextmanager
     async def open_one(*, mode: str = "auto", **settings: Any) -> AsyncGenerator[Agent]:
-        chosen = {"home": tmp_path, "database_url": database_url, "shutdown_grace_seconds": 1, **settings}
+        chosen: dict[str, Any] = {
+            "home": tmp_path,
+            "database_url": database_url,
+            "shutdown_grace_seconds": 1,
+            **settings,
+        }
         servers = {"ledger": build(tmp_path / "ledger.jsonl"), "infrastructure": infrastructure()}
         async with (
             open_application(Settings(**chosen), servers=servers) as application,

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mcp import Client
-from mcp.client.session import ProgressFnT
 from mcp.server import MCPServer
+from mcp.shared.dispatcher import ProgressFnT
 from mcp_types import CallToolResult, TextContent
 
 SEED = (Path(__file__).parents[1] / "cases/SEED.md").read_text(encoding="utf-8")

@@ -3,8 +3,9 @@
 from typing import Any
 from uuid import uuid4
 
+import anyio
 import pytest
-from serving import Agent, action, asking, text_of
+from serving import Agent, action, asking, content_of, text_of
 
 GET = "get_execution"
 CONTROL = "control_execution"
@@ -72,7 +73,7 @@ async def test_the_first_page_of_the_log_is_the_newest(agent: Agent) -> None:
 async def test_a_long_output_is_shown_only_when_asked_for(agent: Agent) -> None:
     await save_loops(agent)
     result = await agent.call("run_workflow", workflow="loops", parameters={"numbers": list(range(300))})
-    answer = result.structured_content or {}
+    answer = content_of(result)
     assert "output" not in answer
     assert answer["output_characters"] > 500
     assert len(text_of(result)) < 500
@@ -111,11 +112,18 @@ async def test_waiting_for_a_change_ends_with_the_change(agent: Agent) -> None:
     assert seen["status"] == "running"
 
 
+async def test_nobody_waits_for_a_change_of_what_has_ended(agent: Agent) -> None:
+    await save_loops(agent)
+    ended = await agent.run("loops")
+    with anyio.fail_after(10):
+        await agent.do(GET, execution_id=ended["execution_id"], wait_seconds=60, since=ended["updated_at"])
+
+
 async def test_a_failure_names_the_step_and_the_call_that_helps(agent: Agent) -> None:
     branches = [action("good", "say", text="x"), action("bad", "flaky", name="f", failures=1)]
     await agent.save("works_later", {"name": "both", "type": "parallel", "steps": branches})
     result = await agent.call("run_workflow", workflow="works_later")
-    answer = result.structured_content or {}
+    answer = content_of(result)
     assert (answer["status"], answer["error"]["code"]) == ("failed", "tool_error")
     assert answer["error"]["step_path"] == "both.bad"
     assert "failure 1 of 1" in answer["error"]["message"]

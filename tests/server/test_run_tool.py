@@ -1,10 +1,11 @@
-"""``run_workflow``: waits, reports, hands over, rehearses; nothing that becomes of the call stops the execution."""
+"""``run_workflow``: waits, reports, rehearses; whatever becomes of the call, the execution goes on."""
 
+import re
 from typing import Any
 
 import anyio
 import pytest
-from serving import SETUP_VM_BACKUP, VM_DEPLOYMENT, Agent, action, asking, text_of
+from serving import SETUP_VM_BACKUP, VM_DEPLOYMENT, Agent, action, asking, content_of, text_of
 
 TOOL = "run_workflow"
 WHO = {"who": {"type": "string", "required": True}}
@@ -61,7 +62,7 @@ async def test_progress_is_reported_meanwhile_and_only_grows(streaming_agent: Ag
     assert figures == sorted(set(figures))
     assert {total for _, total, _ in heard} == {100}
     messages = [message or "" for _, _, message in heard]
-    assert any("first 1/2 tick 1" in message for message in messages)
+    assert any(re.search(r"first \d/2 tick \d", message) for message in messages)
     assert any("step 2 of 2" in message for message in messages)
 
 
@@ -71,7 +72,8 @@ async def test_a_call_that_is_cancelled_leaves_the_execution_running(streaming_a
 
     with anyio.CancelScope() as calling:
 
-        async def cancel(*_: object) -> None:
+        async def cancel(progress: float, total: float | None, message: str | None) -> None:
+            del progress, total, message
             calling.cancel()
 
         await agent.call(TOOL, workflow="ticks", progress=cancel)
@@ -94,8 +96,7 @@ async def test_the_same_idempotency_key_finds_the_first_execution(agent: Agent) 
 async def test_a_deprecated_workflow_runs_with_a_warning(agent: Agent) -> None:
     await save_greets(agent, status="deprecated")
     result = await agent.call(TOOL, workflow="greets", parameters={"who": "Anna"})
-    assert result.structured_content is not None
-    assert result.structured_content["warnings"] == ["The template 'greets' is deprecated."]
+    assert content_of(result)["warnings"] == ["The template 'greets' is deprecated."]
     assert "warning: The template 'greets' is deprecated." in text_of(result)
 
 
@@ -138,8 +139,7 @@ async def test_a_dry_run_calls_nothing_and_says_what_it_made_up(agent: Agent) ->
 async def test_a_preview_lists_the_calls_and_marks_the_destructive_ones(agent: Agent) -> None:
     await agent.save("clears", action("ask", "say", text="sure?"), action("clear", "destroy", target="db"))
     result = await agent.call(TOOL, workflow="clears", mode="preview")
-    assert result.structured_content is not None
-    calls = result.structured_content["calls"]
+    calls = content_of(result)["calls"]
     assert [(one["step_path"], one["arguments"]) for one in calls] == [
         ("ask", {"text": "sure?"}),
         ("clear", {"target": "db"}),
@@ -219,16 +219,15 @@ async def test_secret_parameters_are_in_no_answer(agent: Agent) -> None:
         await agent.call(TOOL, workflow="hides", parameters={"token": "hunter2"}, mode="preview"),
         await agent.call(TOOL, workflow="hides", parameters={"token": "hunter2"}, mode="dry_run"),
     ]
-    execution_id = (seen[0].structured_content or {})["execution_id"]
+    execution_id = content_of(seen[0])["execution_id"]
     parts = ["steps", "log", "input", "output", "tool_results"]
     seen.append(await agent.call("get_execution", execution_id=execution_id, include=parts))
-    assert (seen[-1].structured_content or {})["input"]["parameters"] == {"token": "***"}
+    assert content_of(seen[-1])["input"]["parameters"] == {"token": "***"}
     assert [result.model_dump_json() for result in seen if "hunter2" in result.model_dump_json()] == []
 
 
 async def test_a_workflow_that_waits_for_approval_says_so(agent: Agent) -> None:
     await agent.save("asks", asking("one", "Really?"))
     result = await agent.call(TOOL, workflow="asks")
-    assert result.structured_content is not None
-    assert result.structured_content["status"] == "paused"
+    assert content_of(result)["status"] == "paused"
     assert "waits for approval of one: Really?" in text_of(result)

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from serving import SETUP_VM_BACKUP, VM_DEPLOYMENT, Agent, action, text_of
+from serving import SETUP_VM_BACKUP, VM_DEPLOYMENT, Agent, action, content_of, text_of
 
 TOOL = "manage_workflow_template"
 GREETS = {"name": "greets", "steps": [action("greet", "say", text="hello")]}
@@ -115,9 +115,8 @@ async def test_a_saved_template_is_validated_by_its_name(agent: Agent) -> None:
 
 async def test_a_document_that_is_wrong_is_refused_with_every_finding(agent: Agent) -> None:
     result = await agent.call(TOOL, action="create", template=WRONG)
-    assert result.structured_content is not None
-    assert result.structured_content["code"] == "invalid_template"
-    assert result.structured_content["details"]["findings_total"] >= 2
+    assert content_of(result)["code"] == "invalid_template"
+    assert content_of(result)["details"]["findings_total"] >= 2
     assert "/steps/0/tool_nam" in text_of(result)
     assert "Did you mean 'tool_name'?" in text_of(result)
 

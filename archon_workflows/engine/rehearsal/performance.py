@@ -15,7 +15,7 @@ from archon_workflows.engine.mask import Mask
 from archon_workflows.engine.rehearsal.pieces import Piece
 from archon_workflows.engine.rehearsal.readings import Reading
 from archon_workflows.engine.rehearsal.stage import Stage
-from archon_workflows.engine.rehearsal.stubs import CHILD, failure_in, index_by_path, static_path
+from archon_workflows.engine.rehearsal.stubs import CHILD, failure_in, static_path
 from archon_workflows.engine.timers import Timers
 from archon_workflows.engine.vault import secret_values
 from archon_workflows.errors import Conflict, WorkflowError
@@ -92,14 +92,14 @@ async def perform(stage: Stage, part: Part) -> PartEnd:
 class _Performance:
     def __init__(self, stage: Stage, part: Part) -> None:
         template = part.piece.plan.template
-        plan = stage.plan_of(part.piece)
+        script = stage.script_of(part.piece)
         self._stage = stage
         self._part = part
         self._now = part.begins_at
         self._deadline = part.begins_at + timedelta(minutes=template.timeout_minutes)
         self._mask = Mask(part.secrets)
         self._readings = stage.readings_of(part.piece, part.result)
-        self._plans = index_by_path(plan.sequence)
+        self._plans = script.steps
         self._records: dict[str, StepRecord] = {}
         self._children: dict[str, list[StepRecord]] = {}
         self._child_paths: dict[UUID, str] = {}
@@ -116,7 +116,7 @@ class _Performance:
             status="pending",
             secrets=stage.secrets,
         )
-        self._interpreter = Interpreter(plan, facts)
+        self._interpreter = Interpreter(script.plan, facts)
 
     async def run(self) -> PartEnd:
         """Feed events until the execution has ended."""
@@ -130,6 +130,9 @@ class _Performance:
                 return self._end(turn)
             for command in turn.commands:
                 await self._carry_out(command)
+            if self._interpreter.has_moves_left:
+                events = ()
+                continue
             self._approve()
             events = self._next_events()
 

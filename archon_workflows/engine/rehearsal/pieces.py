@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from archon_workflows.engine.launch import runnable
 from archon_workflows.engine.plans import Plans
@@ -13,12 +14,17 @@ from archon_workflows.model.steps import WorkflowLinkStep
 from archon_workflows.storage.repository import Repository
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Piece:
     """One version that is rehearsed."""
 
     record: TemplateRecord
     plan: Plan
+
+    @cached_property
+    def written_names(self) -> frozenset[str]:
+        """The context variables that some step of it writes."""
+        return frozenset(name for step in steps_of(self.plan.sequence) for name in step.set_context)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import cast
 
 from archon_workflows.engine.mask import Mask
 from archon_workflows.engine.rehearsal.invention import Invention
-from archon_workflows.engine.rehearsal.pieces import Piece, Pieces, steps_of
+from archon_workflows.engine.rehearsal.pieces import Piece, Pieces
 from archon_workflows.engine.rehearsal.stubs import CHILD
 from archon_workflows.engine.rehearsal.tools import RehearsedTools
 from archon_workflows.engine.vault import secret_values
@@ -64,7 +64,7 @@ class _Resolution:
         self.unresolved: list[str] = []
         self.problem: str | None = None
         self._known = known
-        self._written = {name for step in steps_of(known.piece.plan.sequence) for name in step.set_context}
+        self._written = known.piece.written_names
         self._scope: dict[str, object] = {
             "workflow": {
                 "name": template.name,

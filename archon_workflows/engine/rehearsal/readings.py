@@ -20,7 +20,15 @@ EACH = -1
 """The key that stands for every element of a list."""
 
 Key = str | int
-_PASSED_ON = 16
+
+HOPS = 16
+"""Over how many context variables and items one reference is followed back."""
+
+FOLLOWED = 20_000
+"""How often values of one template are followed back through a variable or an item."""
+
+STEPS_BACK = 100
+"""How many steps before a step may be its previous one."""
 
 
 @dataclass(slots=True)
@@ -62,8 +70,11 @@ class Readings:
     def __init__(self, template: Template, result: Reading | None = None) -> None:
         self._layout = Layout(template)
         self._of: dict[int, Reading] = {}
+        self._orders: dict[int, _Order] = {}
+        self._to_follow = FOLLOWED
+        self._references: dict[tuple[str, bool], tuple[Reference, ...]] = {}
         for site in sites(self._layout):
-            for reference in references_of(site):
+            for reference in self._referred(site):
                 self._take(site, reference)
         if result is not None:
             self._take_result(result)
@@ -72,12 +83,18 @@ class Readings:
         """Return what is read of the output of a step of the template."""
         return self._of.setdefault(id(step), Reading())
 
+    def _referred(self, site: Site) -> tuple[Reference, ...]:
+        key = site.text, site.is_condition
+        if key not in self._references:
+            self._references[key] = references_of(site)
+        return self._references[key]
+
     def _take(self, site: Site, reference: Reference) -> None:
         keys: tuple[Key, ...] = reference.path
         is_alone = _stands_alone(site.text, reference)
         if is_alone and _is_collection(site):
             keys = (*keys, EACH)
-        for step, path in self._sources(site, reference.root, keys, _PASSED_ON):
+        for step, path in self._sources(site, reference.root, keys, HOPS):
             reading = self.of(step).at(path)
             reading.decides = reading.decides or (site.is_condition and is_alone)
 
@@ -100,7 +117,7 @@ class Readings:
             case "steps", (str() as name, "output", *rest) if name in self._layout.by_name:
                 yield from _inside(self._layout.by_name[name], tuple(rest))
             case "previous_step", ("output", *rest):
-                for place in _steps_before(site, self._layout):
+                for place in self._before(site):
                     yield from _inside(place, tuple(rest))
             case "output", rest if site.place is not None:
                 yield from self._own(site, site.place, rest)
@@ -108,6 +125,18 @@ class Readings:
                 yield from self._written(name, tuple(rest), hops)
             case _:
                 yield from self._item(site, root, keys, hops)
+
+    def _before(self, site: Site) -> Iterator[StepPlace]:
+        if site.place is None:
+            sequence, index = self._layout.top, len(self._layout.top.steps)
+        elif site.after_iteration:
+            sequence = site.place.inner[0]
+            index = len(sequence.steps)
+        else:
+            sequence, index = site.place.sequence, site.place.index
+        if id(sequence) not in self._orders:
+            self._orders[id(sequence)] = _Order(sequence)
+        return self._orders[id(sequence)].before(index)
 
     def _own(
         self, site: Site, place: StepPlace, keys: tuple[Key, ...]
@@ -137,7 +166,10 @@ class Readings:
     def _passed_on(
         self, site: Site, keys: tuple[Key, ...], hops: int
     ) -> Iterator[tuple[Step, tuple[Key, ...]]]:
-        for reference in references_of(site):
+        if self._to_follow == 0:
+            return
+        self._to_follow -= 1
+        for reference in self._referred(site):
             if _stands_alone(site.text, reference):
                 yield from self._sources(site, reference.root, (*reference.path, *keys), hops - 1)
 
@@ -162,38 +194,37 @@ def _inside(place: StepPlace, keys: tuple[Key, ...]) -> Iterator[tuple[Step, tup
             yield place.step, keys
 
 
-def _steps_before(site: Site, layout: Layout) -> Iterator[StepPlace]:
-    """Yield the steps that may be the previous one: those before, as far as they may be passed over."""
-    if site.place is None:
-        yield from _backward(layout.top, len(layout.top.steps))
-    elif site.after_iteration:
-        body = site.place.inner[0]
-        yield from _backward(body, len(body.steps))
-    else:
-        yield from _backward(site.place.sequence, site.place.index)
-        name = site.place.name
-        yield from (one for one in site.place.sequence.steps if name is not None and name in _jumps(one))
+class _Order:
+    """Which steps of a sequence may be the previous one of another."""
 
+    def __init__(self, sequence: SequencePlace) -> None:
+        self._sequence = sequence
+        self._chosen: set[str] = set()
+        self._jumping_to: dict[str, list[StepPlace]] = {}
+        for place in sequence.steps:
+            for target in _jumps(place):
+                self._jumping_to.setdefault(target, []).append(place)
+            if isinstance(place.step, ConditionStep):
+                self._chosen |= _names(place.step.on_true, place.step.on_false)
 
-def _backward(sequence: SequencePlace, index: int) -> Iterator[StepPlace]:
-    chosen = {
-        name
-        for place in sequence.steps
-        if isinstance(place.step, ConditionStep)
-        for name in (place.step.on_true, place.step.on_false)
-        if isinstance(name, str)
-    }
-    for place in reversed(sequence.steps[:index]):
-        yield place
-        if place.step.when is None and place.name not in chosen:
-            return
+    def before(self, index: int) -> Iterator[StepPlace]:
+        """Yield the steps before, as far as they may be passed over, and those that jump there."""
+        steps = self._sequence.steps
+        for place in reversed(steps[max(0, index - STEPS_BACK) : index]):
+            yield place
+            if place.step.when is None and place.name not in self._chosen:
+                break
+        if index < len(steps):
+            yield from self._jumping_to.get(steps[index].name or "", ())[:STEPS_BACK]
 
 
 def _jumps(place: StepPlace) -> set[str]:
     step = place.step
-    targets = [step.on_success, step.on_failure]
-    if isinstance(step, ConditionStep):
-        targets += [step.on_true or "next", step.on_false or "next"]
+    sides = (step.on_true, step.on_false) if isinstance(step, ConditionStep) else ()
+    return _names(step.on_success, step.on_failure, *sides)
+
+
+def _names(*targets: object) -> set[str]:
     return {target for target in targets if isinstance(target, str)}
 
 

@@ -1,12 +1,13 @@
 """The door: previews and dry runs."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
 
 from archon_workflows.engine.plans import Plans
 from archon_workflows.engine.rehearsal.invention import Invention
-from archon_workflows.engine.rehearsal.performance import Part, perform
+from archon_workflows.engine.rehearsal.performance import Part, PartEnd, perform
 from archon_workflows.engine.rehearsal.pieces import Pieces, read_pieces, steps_of
 from archon_workflows.engine.rehearsal.previews import Known, Walk
 from archon_workflows.engine.rehearsal.stage import DryRunLimits, Stage
@@ -20,6 +21,7 @@ from archon_workflows.model.json_values import InvalidJson, normalise
 from archon_workflows.model.outcomes import JsonValue
 from archon_workflows.model.parameters import bind_parameters
 from archon_workflows.model.steps import ActionStep
+from archon_workflows.model.template import Template
 from archon_workflows.storage.repository import Repository
 
 MOST_CALLS = 5_000
@@ -61,26 +63,27 @@ class Rehearsal:
             Conflict: ``template_archived``.
             InvalidRequest: the trigger context is no JSON object.
         """
-        pieces, tools = await self._read(request)
-        template = pieces.main.plan.template
-        parameters = bind_parameters(template, request.parameters)
-        invention = Invention()
-        secrets = _secrets(pieces, invention)
+        given = await self._read(request)
         known = Known(
-            piece=pieces.main,
-            parameters=parameters,
+            piece=given.pieces.main,
+            parameters=given.parameters,
             unknown=frozenset(),
-            trigger_context=_clean_context(request.trigger_context),
-            secrets=secrets,
-            hidden=frozenset((*secret_values(template, parameters), *secrets.values())),
+            trigger_context=given.trigger_context,
+            secrets=given.secrets,
+            hidden=given.hidden,
         )
-        walk = Walk(pieces=pieces, tools=tools, invention=invention, max_link_depth=self._max_link_depth)
+        walk = Walk(
+            pieces=given.pieces,
+            tools=given.tools,
+            invention=given.invention,
+            max_link_depth=self._max_link_depth,
+        )
         calls, cut = await _first_calls(walk, known)
         return Preview(
-            workflow=template.name,
-            version_tag=template.version,
+            workflow=given.template.name,
+            version_tag=given.template.version,
             calls=calls,
-            warnings=(*pieces.warnings, *tools.warnings(), *dict.fromkeys(walk.warnings), *cut),
+            warnings=(*given.warnings, *dict.fromkeys(walk.warnings), *cut),
         )
 
     async def dry_run(self, request: RunRequest, stubs: Mapping[str, JsonValue]) -> DryRun:
@@ -104,46 +107,81 @@ class Rehearsal:
             InvalidRequest: ``unused_stub``: no action or link has that name; ``invalid_stub``;
                 ``dry_run_too_long``; or the trigger context is no JSON object.
         """
-        pieces, tools = await self._read(request)
-        template = pieces.main.plan.template
-        parameters = bind_parameters(template, request.parameters)
-        invention = Invention()
-        secrets = _secrets(pieces, invention)
+        given = await self._read(request)
         stage = Stage(
-            pieces=pieces,
-            tools=tools,
-            stubs=Stubs(stubs, pieces),
-            invention=invention,
-            secrets=secrets,
-            trigger_context=_clean_context(request.trigger_context),
+            pieces=given.pieces,
+            tools=given.tools,
+            stubs=Stubs(stubs, given.pieces),
+            invention=given.invention,
+            secrets=given.secrets,
+            trigger_context=given.trigger_context,
             triggered_by=request.triggered_by,
             max_link_depth=self._max_link_depth,
             limits=self._limits,
         )
-        part = Part(
-            piece=pieces.main,
-            parameters=parameters,
-            secrets=frozenset((*secret_values(template, parameters), *secrets.values())),
-            begins_at=datetime.now(UTC),
-        )
-        end = await perform(stage, part)
-        return DryRun(
-            workflow=template.name,
-            version_tag=template.version,
-            status=end.status,
-            output=end.output,
-            error=end.error,
-            steps=end.steps,
-            generated=tuple(stage.generated),
-            approvals=tuple(stage.approvals),
-            warnings=(*pieces.warnings, *tools.warnings()),
-        )
+        return _told(given, stage, await perform(stage, given.main_part()))
 
-    async def _read(self, request: RunRequest) -> tuple[Pieces, RehearsedTools]:
+    async def _read(self, request: RunRequest) -> "_Given":
         pieces = await read_pieces(self._repository, self._plans, request.workflow, request.version)
+        parameters = bind_parameters(pieces.main.plan.template, request.parameters)
+        trigger_context = _clean_context(request.trigger_context)
         steps = (step.step for piece in pieces.all() for step in steps_of(piece.plan.sequence))
         names = {step.tool_name for step in steps if isinstance(step, ActionStep)}
-        return pieces, await RehearsedTools.of(self._gateway, sorted(names))
+        invention = Invention()
+        return _Given(
+            pieces=pieces,
+            tools=await RehearsedTools.of(self._gateway, sorted(names)),
+            invention=invention,
+            parameters=parameters,
+            trigger_context=trigger_context,
+            secrets=_secrets(pieces, invention),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Given:
+    """A request after everything that it means has been read."""
+
+    pieces: Pieces
+    tools: RehearsedTools
+    invention: Invention
+    parameters: Mapping[str, JsonValue]
+    trigger_context: Mapping[str, JsonValue]
+    secrets: Mapping[str, str]
+
+    @property
+    def template(self) -> Template:
+        return self.pieces.main.plan.template
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        return frozenset((*secret_values(self.template, self.parameters), *self.secrets.values()))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return (*self.pieces.warnings, *self.tools.warnings())
+
+    def main_part(self) -> Part:
+        return Part(
+            piece=self.pieces.main,
+            parameters=self.parameters,
+            secrets=self.hidden,
+            begins_at=datetime.now(UTC),
+        )
+
+
+def _told(given: _Given, stage: Stage, end: PartEnd) -> DryRun:
+    return DryRun(
+        workflow=given.template.name,
+        version_tag=given.template.version,
+        status=end.status,
+        output=end.output,
+        error=end.error,
+        steps=end.steps,
+        generated=tuple(stage.generated),
+        approvals=tuple(stage.approvals),
+        warnings=given.warnings,
+    )
 
 
 async def _first_calls(walk: Walk, known: Known) -> tuple[tuple[PreviewedCall, ...], tuple[str, ...]]:

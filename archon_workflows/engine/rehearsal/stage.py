@@ -9,7 +9,7 @@ import anyio.lowlevel
 from archon_workflows.engine.rehearsal.invention import Invention
 from archon_workflows.engine.rehearsal.pieces import Piece, Pieces
 from archon_workflows.engine.rehearsal.readings import Reading, Readings
-from archon_workflows.engine.rehearsal.stubs import Stubs
+from archon_workflows.engine.rehearsal.stubs import Stubs, index_by_path
 from archon_workflows.engine.rehearsal.tools import RehearsedTools
 from archon_workflows.errors import InvalidRequest
 from archon_workflows.interpreter import Plan
@@ -24,6 +24,14 @@ class DryRunLimits:
 
     turns: int = 100_000
     seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """The plan that is performed, and its steps by static path."""
+
+    plan: Plan
+    steps: Mapping[str, StepPlan]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,15 +57,16 @@ class Stage:
     approvals: list[str] = field(default_factory=list[str])
     _turns: int = 0
     _began: float = field(default_factory=monotonic)
-    _plans: dict[int, Plan] = field(default_factory=dict[int, Plan])
+    _scripts: dict[int, Script] = field(default_factory=dict[int, Script])
     _readings: dict[tuple[int, int], Readings] = field(default_factory=dict[tuple[int, int], Readings])
 
-    def plan_of(self, piece: Piece) -> Plan:
-        """Return the plan to perform: what is made up is neither judged nor polled for."""
+    def script_of(self, piece: Piece) -> Script:
+        """Return what is performed of a piece: what is made up is neither judged nor polled for."""
         key = id(piece.plan)
-        if key not in self._plans:
-            self._plans[key] = replace(piece.plan, sequence=self._sequence(piece.plan.sequence))
-        return self._plans[key]
+        if key not in self._scripts:
+            sequence = self._sequence(piece.plan.sequence)
+            self._scripts[key] = Script(replace(piece.plan, sequence=sequence), index_by_path(sequence))
+        return self._scripts[key]
 
     def readings_of(self, piece: Piece, result: Reading | None) -> Readings:
         """Return what the piece reads; ``result`` is what is read of its own result."""

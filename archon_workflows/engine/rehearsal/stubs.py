@@ -33,6 +33,7 @@ class Stubs:
 
     def __init__(self, given: Mapping[str, JsonValue], pieces: Pieces) -> None:
         self._given = {name: _clean(name, value) for name, value in given.items()}
+        self._answered = {_last_name(name) for name in self._given}
         steps = [step for piece in pieces.all() for step in steps_of(piece.plan.sequence)]
         names = {step.name for step in steps if step.is_named and _calls(step)}
         for name in self._given:
@@ -40,8 +41,8 @@ class Stubs:
                 raise _unused(name, sorted(names), steps)
 
     def may_answer(self, step: StepPlan) -> bool:
-        """Say whether some occurrence of the step has a given result."""
-        return any(_last_name(name) == step.name for name in self._given)
+        """Say whether some occurrence of the step may have a given result."""
+        return step.name in self._answered
 
     def find(self, path: str, step: StepPlan) -> tuple[JsonValue] | None:
         """Return the result for a step occurrence, in a tuple since it may be ``null``.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from archon_workflows.engine.vault import SEALED
+from archon_workflows.engine.vault import without_secrets
 from archon_workflows.model.outcomes import JsonValue
 from archon_workflows.model.records import ExecutionRecord, Page, StepRecord
 from archon_workflows.server.presentation.answer import (
@@ -18,7 +18,6 @@ from archon_workflows.server.presentation.answer import (
     without_empty,
 )
 
-MASK = "***"
 VALUE_SHOWN = 200
 TEXT_LIMIT = 5_000
 
@@ -61,14 +60,6 @@ def present_input(execution: ExecutionRecord) -> Answer:
     return Answer(
         [f"{name}: {compact(value, TEXT_LIMIT)}" for name, value in parts.items()], {"input": parts}
     )
-
-
-def without_secrets(parameters: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """Return parameters with the sealed ones masked."""
-    return {
-        name: MASK if isinstance(value, Mapping) and SEALED in value else value
-        for name, value in parameters.items()
-    }
 
 
 def _row(step: StepRecord, *, whole: bool, tool_results: bool) -> dict[str, Any]:
