@@ -1,6 +1,6 @@
 """The port to the tools: one protocol, so that engine and tests need not know how a tool is reached."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -50,6 +50,7 @@ class ToolCall:
         idempotency_key: sent in ``_meta``; the same for every attempt of the same step occurrence.
         trace_parent: W3C ``traceparent``, sent in ``_meta``.
         timeout_seconds: deadline of the whole call, connecting included.
+        before_sending: is awaited when nothing but the sending is left to do; it may wait, and be cancelled.
     """
 
     tool_name: str
@@ -58,6 +59,7 @@ class ToolCall:
     trace_parent: str
     timeout_seconds: float
     on_progress: Callable[[ToolProgress], None] | None = None
+    before_sending: Callable[[], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The gateway over MCP: all configured tool servers, kept open, behind the port's four verbs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -96,7 +96,7 @@ class ToolServers:
 
     async def call(self, call: ToolCall) -> Outcome:
         """Resolve, check the arguments, call, and read the answer; every failure is an ``Outcome``."""
-        course = _Course()
+        course = _Course(call.before_sending)
         progress = ProgressFilter(call.on_progress) if call.on_progress is not None else None
         with anyio.move_on_after(call.timeout_seconds):
             try:
@@ -176,8 +176,9 @@ class ToolServers:
 class _Course:
     """How far a call got, for the letter that its deadline writes."""
 
-    def __init__(self) -> None:
+    def __init__(self, before_sending: Callable[[], Awaitable[None]] | None) -> None:
         self.is_sent = False
+        self._before_sending = before_sending
         self._stage = "looking up the tool"
         self._connection: Connection | None = None
 
@@ -188,6 +189,8 @@ class _Course:
         """Return a connection of ``session``; from here on the call counts as sent."""
         self.reach(f"connecting to the tool server {session.name!r}")
         self._connection = await session.connection()
+        if self._before_sending is not None:
+            await self._before_sending()
         self.reach(f"waiting for the answer of the tool server {session.name!r}")
         self.is_sent = True
         return self._connection
