@@ -56,11 +56,7 @@ class Frame(Protocol):
     path: str
     plan: StepPlan
     record: StepRecord
-
-    @property
-    def sequence(self) -> RunningSequence:
-        """The sequence that it is in."""
-        ...
+    sequence: RunningSequence
 
     def enter(self) -> None:
         """Begin, or go on from what is recorded."""
