@@ -1167,6 +1167,54 @@ comment on function public.archon_workflow_request_control(uuid, jsonb) is
   'Puts a control request into an execution and, for pause, resume and cancel, into its descendants.';
 
 
+create or replace function public.archon_workflow_vital_signs() returns jsonb
+language sql stable security invoker set search_path = ''
+as $$
+  with tables as (
+    select c.relname as name, c.relrowsecurity as is_secured
+    from pg_catalog.pg_class as c
+    where c.relnamespace = 'public'::regnamespace and c.relname in (
+      'archon_workflow_templates', 'archon_workflow_executions',
+      'archon_workflow_step_executions', 'archon_workflow_template_versions'
+    )
+  ), functions as (
+    select p.oid as id, p.oid::regprocedure::text as signature
+    from pg_catalog.pg_proc as p
+    where p.pronamespace = 'public'::regnamespace and p.proname like 'archon\_workflow\_%'
+      and p.prorettype <> 'trigger'::regtype
+  ), policies as (
+    select p.policyname as name
+    from pg_catalog.pg_policies as p join tables as t on p.schemaname = 'public' and p.tablename = t.name
+  )
+  select jsonb_build_object(
+    'now', clock_timestamp(),
+    'server_version', current_setting('server_version'),
+    'schema_version', public.archon_workflow_schema_version(),
+    'role', current_user,
+    'readers', case
+      when exists (select from policies where name = 'everyone_reads') then 'everyone'
+      when exists (select from policies where name = 'users_read_their_executions') then 'creators'
+      else 'nobody'
+    end,
+    'unsecured_tables', coalesce((select jsonb_agg(name order by name) from tables where not is_secured), '[]'),
+    'uncallable_functions', coalesce((
+      select jsonb_agg(signature order by signature) from functions
+      where not has_function_privilege(id, 'execute')
+    ), '[]'),
+    'exposed_functions', coalesce((
+      select jsonb_agg(signature order by signature) from functions
+      where exists (
+        select from pg_catalog.pg_roles as r
+        where r.rolname in ('anon', 'authenticated') and has_function_privilege(r.oid, id, 'execute')
+      )
+    ), '[]')
+  )
+$$;
+
+comment on function public.archon_workflow_vital_signs() is
+  'What an operator can learn of the database from outside: clock, versions, role, who reads, what is open.';
+
+
 do $security$
 declare
   table_name text;
@@ -1185,7 +1233,8 @@ declare
     'archon_workflow_renew(jsonb, double precision)',
     'archon_workflow_release(jsonb)',
     'archon_workflow_descendants(uuid)',
-    'archon_workflow_request_control(uuid, jsonb)'
+    'archon_workflow_request_control(uuid, jsonb)',
+    'archon_workflow_vital_signs()'
   ];
   trigger_functions text[] := array[
     'archon_workflow_touch()',
@@ -1200,6 +1249,15 @@ declare
   );
   writer text := (select quote_ident(rolname) from pg_roles where rolname = 'service_role');
   everyone text := concat_ws(', ', 'public', readers, writer);
+  -- While add_private_workflows.sql is in force, public read stays closed; its rollback opens it again.
+  is_private boolean := exists (
+    select from pg_policies
+    where schemaname = 'public' and tablename like 'archon\_workflow\_%' and policyname in (
+      'anon_reads_public_templates', 'users_read_public_templates_and_their_own',
+      'versions_are_read_with_their_template', 'users_read_their_executions',
+      'steps_are_read_with_their_execution'
+    )
+  );
 begin
   if concat_ws('', readers, writer) <> '' then
     execute format('grant usage on schema public to %s', concat_ws(', ', readers, writer));
@@ -1216,6 +1274,8 @@ begin
     execute format('drop policy if exists service_role_does_everything on public.%I', table_name);
     if readers is not null then
       execute format('grant select on table public.%I to %s', table_name, readers);
+    end if;
+    if readers is not null and not is_private then
       execute format(
         'create policy everyone_reads on public.%I for select to %s using (true)', table_name, readers
       );

@@ -45,6 +45,7 @@ drop function if exists
   public.archon_workflow_release(jsonb),
   public.archon_workflow_descendants(uuid),
   public.archon_workflow_request_control(uuid, jsonb),
+  public.archon_workflow_vital_signs(),
   public.archon_workflow_touch(),
   public.archon_workflow_refuse_change(),
   public.archon_workflow_enter_status(),

@@ -2,8 +2,10 @@
 --
 -- One row a check: what was looked at, whether it is right, what was found. It reads the catalogue only, so
 -- it runs on any database and changes nothing. What is not right is repaired by running
--- add_workflow_system.sql again; only lost columns, and what others granted or opened by further policies,
--- must be put right by hand.
+-- add_workflow_system.sql again, and after it add_private_workflows.sql where that is in force; only lost
+-- columns, and what others granted or opened by further policies, must be put right by hand.
+--
+-- The row "readers" says which of the two is in force: everyone reads, or creators do.
 
 with expected_columns (table_name, columns) as (
   values
@@ -122,6 +124,7 @@ with expected_columns (table_name, columns) as (
     ('archon_workflow_release(jsonb)', true),
     ('archon_workflow_descendants(uuid)', true),
     ('archon_workflow_request_control(uuid, jsonb)', true),
+    ('archon_workflow_vital_signs()', true),
     ('archon_workflow_touch()', false),
     ('archon_workflow_refuse_change()', false),
     ('archon_workflow_enter_status()', false),
@@ -131,19 +134,37 @@ with expected_columns (table_name, columns) as (
 ), functions as (
   select signature, is_called, to_regprocedure('public.' || signature) as id from expected_functions
 ), roles as (
-  select rolname as role_name, rolname = 'service_role' as writes
+  select rolname::text as role_name, rolname = 'service_role' as writes
   from pg_roles where rolname in ('anon', 'authenticated', 'service_role')
 ), privileges (privilege, readers, writer) as (
   values
     ('SELECT', true, true), ('INSERT', false, true), ('UPDATE', false, true), ('DELETE', false, true),
     ('TRUNCATE', false, false), ('REFERENCES', false, false), ('TRIGGER', false, false)
-), expected_policies as (
-  select 'everyone_reads' as name, 'SELECT' as command,
-    array_agg(role_name order by role_name) as role_names
-  from roles where not writes having count(*) > 0
+), private_policies (name, table_name, role_names, condition) as (
+  values
+    ('anon_reads_public_templates', 'archon_workflow_templates', array['anon'], 'is_public'),
+    ('users_read_public_templates_and_their_own', 'archon_workflow_templates', array['authenticated'],
+      '%is_public OR (created_by = %auth.uid()%'),
+    ('versions_are_read_with_their_template', 'archon_workflow_template_versions',
+      array['anon', 'authenticated'], '%archon_workflow_templates t%'),
+    ('users_read_their_executions', 'archon_workflow_executions', array['authenticated'], '%auth.uid()%'),
+    ('steps_are_read_with_their_execution', 'archon_workflow_step_executions', array['authenticated'],
+      '%archon_workflow_executions x%')
+), policies as (
+  select p.* from pg_policies as p join tables as t on p.schemaname = 'public' and p.tablename = t.table_name
+), mode as (
+  select exists (select from policies where policyname in (select name from private_policies)) as is_private
+), expected_policies (name, table_name, command, role_names, condition) as (
+  select 'everyone_reads', t.table_name, 'SELECT', r.role_names, 'true'
+  from tables as t
+  cross join (select array_agg(role_name order by role_name) as role_names from roles where not writes) as r
+  where r.role_names is not null and not (select is_private from mode)
   union all
-  select 'service_role_does_everything', 'ALL', array_agg(role_name)
-  from roles where writes having count(*) > 0
+  select p.name, p.table_name, 'SELECT', p.role_names, p.condition
+  from private_policies as p where (select is_private from mode)
+  union all
+  select 'service_role_does_everything', t.table_name, 'ALL', array[r.role_name], 'true'
+  from tables as t cross join roles as r where r.writes
 ), checks (section, "check", ok, detail) as (
   select 1, 'schema version',
     coalesce(btrim(p.prosrc) = 'select 1', false),
@@ -213,20 +234,33 @@ with expected_columns (table_name, columns) as (
   left join pg_class as c on c.oid = t.id
 
   union all
-  select 9, format('policy %s on %s', w.name, t.table_name),
-    coalesce(p.cmd = w.command and p.roles = w.role_names and p.permissive = 'PERMISSIVE', false),
-    coalesce(format('for %s to %s', lower(p.cmd), array_to_string(p.roles, ', ')), 'missing')
+  select 9, format('policy %s on %s', w.name, w.table_name),
+    coalesce(
+      p.cmd = w.command and p.roles::text[] = w.role_names and p.permissive = 'PERMISSIVE'
+        and p.qual like w.condition,
+      false
+    ),
+    coalesce(
+      format('for %s to %s using %s', lower(p.cmd), array_to_string(p.roles, ', '), p.qual), 'missing'
+    )
   from expected_policies as w
-  cross join tables as t
-  left join pg_policies as p
-    on p.schemaname = 'public' and p.tablename = t.table_name and p.policyname = w.name
+  left join policies as p on p.tablename = w.table_name and p.policyname = w.name
 
   union all
   select 9, format('policy %s on %s', p.policyname, p.tablename), false,
-    'not from this migration; it may open the table further'
-  from pg_policies as p
-  join tables as t on p.schemaname = 'public' and p.tablename = t.table_name
-  where p.policyname not in ('everyone_reads', 'service_role_does_everything')
+    'not of the migration that is in force; it may open the table further'
+  from policies as p
+  where not exists (
+    select from expected_policies as w where w.name = p.policyname and w.table_name = p.tablename
+  )
+
+  union all
+  select 9, 'readers', true,
+    case
+      when is_private then 'creators: add_private_workflows.sql is in force'
+      else 'everyone: workflow data are public, add_private_workflows.sql is not in force'
+    end
+  from mode
 
   union all
   select 10, format('%s may %s%s %s', r.role_name, case when x.wanted then '' else 'not ' end,

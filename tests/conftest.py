@@ -27,6 +27,8 @@ from archon_workflows.storage.embedded.platform import LockFile, wait_until
 from archon_workflows.storage.embedded.user import EmbeddedPostgres
 from archon_workflows.storage.migrations import apply_migration
 
+pytest_plugins = ["supabase_projects"]
+
 MIGRATED = "migrated_for_tests"
 NOT_DURABLE = {
     "fsync": "off",
@@ -39,6 +41,7 @@ HOME_OF_RUN = "ARCHON_WORKFLOWS_TESTS_HOME"
 """Environment variable by which the process that starts a run names its home to the run's workers."""
 
 PREFIX = "archon-workflows-tests-"
+SUPABASE = "supabase"
 ROOM_BYTES = 4 * 1024**3
 STALE_SECONDS = 3600
 
@@ -62,9 +65,15 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """URL of an embedded server that lives as long as the run."""
-    server = EmbeddedPostgres(Path(os.environ[HOME_OF_RUN]), linger_seconds=0.5, recipe=Recipe(NOT_DURABLE))
+    server = EmbeddedPostgres(_home_of_run(), linger_seconds=0.5, recipe=Recipe(NOT_DURABLE))
     yield server.acquire()
     server.release()
+
+
+@pytest.fixture(scope="session")
+def supabase_home() -> Path:
+    """Home of the second server of the run: the one with Supabase's roles, which belong to a whole server."""
+    return _home_of_run() / SUPABASE
 
 
 @pytest.fixture
@@ -132,20 +141,28 @@ def _quick_folder() -> Path:
     return memory if has_room else Path(tempfile.gettempdir())
 
 
+def _home_of_run() -> Path:
+    return Path(os.environ[HOME_OF_RUN])
+
+
+def _servers_in(home: Path) -> list[Layout]:
+    layouts = (Layout.of_home(home), Layout.of_home(home / SUPABASE))
+    return [layout for layout in layouts if layout.root.exists()]
+
+
 def _sweep(folder: Path) -> None:
     """Remove the homes of runs that were killed."""
     for home in folder.glob(f"{PREFIX}*"):
-        lock = Layout.of_home(home).user_lock
-        if time.time() - home.stat().st_mtime > STALE_SECONDS and (
-            not lock.exists() or LockFile(lock).is_free()
+        locks = [layout.user_lock for layout in _servers_in(home)]
+        if time.time() - home.stat().st_mtime > STALE_SECONDS and all(
+            not lock.exists() or LockFile(lock).is_free() for lock in locks
         ):
             shutil.rmtree(home, ignore_errors=True)
 
 
 def _remove(home: Path) -> None:
-    """Remove the home when its server, which nobody uses any more, has stopped."""
-    layout = Layout.of_home(home)
-    if layout.root.exists():
+    """Remove the home when its servers, which nobody uses any more, have stopped."""
+    for layout in _servers_in(home):
         wait_until(LockFile(layout.sitter_lock).is_free, seconds=10)
     shutil.rmtree(home)
 

@@ -79,6 +79,13 @@ async def schema_state(url: str) -> SchemaState:
         session.terminate()
 
 
+def state_of_version(version: int) -> SchemaState:
+    """Tell how a schema of this version relates to this program."""
+    if version == SCHEMA_VERSION:
+        return "current"
+    return "older" if version < SCHEMA_VERSION else "newer"
+
+
 async def validate(url: str) -> tuple[Check, ...]:
     """Compare the database with the migration, line by line.
 
@@ -97,10 +104,7 @@ async def validate(url: str) -> tuple[Check, ...]:
 async def _state_of(session: Session) -> SchemaState:
     if not await session.fetchval(_FOUND):
         return "missing"
-    version = await session.fetchval(_VERSION)
-    if version == SCHEMA_VERSION:
-        return "current"
-    return "older" if version < SCHEMA_VERSION else "newer"
+    return state_of_version(await session.fetchval(_VERSION))
 
 
 async def _run(url: str, sql: str) -> None:

@@ -41,7 +41,9 @@ class Repository(Protocol):
         """
         ...
 
-    async def read_template(self, *, name: str | None = None, template_id: UUID | None = None) -> TemplateRecord:
+    async def read_template(
+        self, *, name: str | None = None, template_id: UUID | None = None
+    ) -> TemplateRecord:
         """Return the template of that name or id.
 
         Raises:
@@ -103,12 +105,19 @@ class Repository(Protocol):
         """Return those of the executions that exist, in no order."""
         ...
 
-    async def list_executions(self, which: ExecutionFilter, *, offset: int, limit: int) -> Page[ExecutionRecord]:
+    async def list_executions(
+        self, which: ExecutionFilter, *, offset: int, limit: int
+    ) -> Page[ExecutionRecord]:
         """Return one page of executions, newest first; ``execution_log`` is left empty."""
         ...
 
     async def read_steps(
-        self, execution_id: UUID, which: StepFilter | None = None, *, offset: int = 0, limit: int | None = None
+        self,
+        execution_id: UUID,
+        which: StepFilter | None = None,
+        *,
+        offset: int = 0,
+        limit: int | None = None,
     ) -> Page[StepRecord]:
         """Return an execution's step rows in the order in which they were first written."""
         ...

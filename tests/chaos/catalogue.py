@@ -1,10 +1,11 @@
 """The templates that chaos runs execute, and what each of them must come to: a pure function of its input.
 
-Together they use all five step types, nested, with retries, polls, handlers, approvals, secrets and jumps over
-steps. ``bias`` is a constant of the document that later versions change, so that an output tells by which
-version it was computed.
+Together they use all five step types, nested, with retries, polls, handlers, approvals and secrets. ``bias``
+is a constant of the document that later versions change, so that an output tells by which version it was
+computed.
 """
 
+import base64
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +14,9 @@ from typing import Any, Literal
 Document = dict[str, Any]
 Word = Literal["cancel", "retry"]
 
-SECRET = 'pa55-"word"/with+odd=characters'
+SECRET = 'pa55 "w0rd"/Zx9Kq7Wm+odd='  # noqa: S105 - it guards nothing
+SECRET_TRACES = ("Zx9Kq7Wm", base64.b64encode(SECRET.encode())[:20].decode())
+"""What is found wherever the secret is, however its odd characters are escaped there."""
 CHANCES = {"retry_count": 20, "retry_delay_seconds": 0.05, "retry_backoff": 1}
 """More than misbehaviour uses up; what a dying tool server takes with it needs some too."""
 
@@ -54,7 +57,14 @@ class Entry:
 
 def action(name: str, tool: str, /, **fields: Any) -> Document:
     parameters = {key: fields.pop(key) for key in tuple(fields) if key in ARGUMENTS}
-    return {"name": name, "type": "action", "tool_name": tool, "parameters": parameters, **fields}
+    server = "shaky" if tool == "shaky" else "steady"
+    return {
+        "name": name,
+        "type": "action",
+        "tool_name": f"{server}/{tool}",
+        "parameters": parameters,
+        **fields,
+    }
 
 
 ARGUMENTS = frozenset({"value", "seconds", "reason", "failures", "asks", "secret"})
@@ -94,7 +104,11 @@ def fan(bias: int) -> Document:
     parallel = {"name": "p", "type": "parallel", "max_concurrency": 2, "steps": [first, second, third]}
     joined = "{{ steps.p.output[0].value + steps.p.output[1].value + steps.p.output[2].value }}"
     return template(
-        "fan", parallel, action("join", "work", value=joined), total="{{ steps.join.output.value }}", bias=bias
+        "fan",
+        parallel,
+        action("join", "work", value=joined),
+        total="{{ steps.join.output.value }}",
+        bias=bias,
     )
 
 
@@ -154,15 +168,15 @@ def guarded(bias: int) -> Document:
 
 
 def shaken(bias: int) -> Document:
-    body = [action("one", "shaky", value=f"{{{{ item + workflow.parameters.n + {bias} }}}}", **CHANCES)]
-    body[0] |= {"timeout_seconds": 0.8, "tool_name": "shaky/shaky"}
+    value = f"{{{{ item + workflow.parameters.n + {bias} }}}}"
+    body = [action("one", "shaky", value=value, timeout_seconds=0.8, **CHANCES)]
     loop = {"name": "l", "type": "loop", "collection": [1, 2, 3], "max_concurrency": 3, "steps": body}
     return template("shaken", loop, total="{{ steps.l.output }}", bias=bias)
 
 
 def secretive(bias: int) -> Document:
     del bias
-    sealed = action("sealed", "seal", secret="{{ workflow.parameters.secret }}")
+    sealed = action("sealed", "seal", secret="{{ workflow.parameters.secret }}")  # noqa: S106 - a reference
     parameters = {"secret": {"type": "string", "required": True, "secret": True}}
     after = action("after", "work", value=N, seconds=0.05)
     return template("secretive", sealed, after, total="{{ steps.sealed.output }}", parameters=parameters)
@@ -208,10 +222,15 @@ def grand(bias: int) -> Document:
         link("inner", parameters={"n": "{{ item }}"}),
         action("shake", "shaky", value="{{ steps.inner.output.total }}", timeout_seconds=0.8, **CHANCES),
     ]
-    body[1]["tool_name"] = "shaky/shaky"
     loop = {"name": "l", "type": "loop", "collection": [1, 2], "max_concurrency": 2, "steps": body}
     parallel = {"name": "p", "type": "parallel", "steps": [loop, action("side", "work", value=biased(bias))]}
     return template("grand", parallel, total="{{ steps.p.output }}", bias=bias)
+
+
+def slow(bias: int) -> Document:
+    steps = [action("s1", "work", value=biased(bias), seconds=0.25)]
+    steps += [action(f"s{number}", "work", value=PREVIOUS, seconds=0.25) for number in range(2, 9)]
+    return template("slow", *steps, total="{{ steps.s8.output.value }}", bias=bias)
 
 
 def many(bias: int) -> Document:
@@ -232,6 +251,7 @@ def values(*numbers: int) -> list[dict[str, int]]:
 CATALOGUE: Mapping[str, Entry] = {
     "leaf": Entry(document=leaf, expected=lambda n, _: completed(n + 2), is_run=False),
     "chain": Entry(document=chain, expected=lambda n, bias: completed(n + bias + 5)),
+    "slow": Entry(document=slow, expected=lambda n, bias: completed(n + bias + 8)),
     "fan": Entry(document=fan, expected=lambda n, bias: completed(n + bias + 110 * n + 5)),
     "each": Entry(
         document=each, expected=lambda n, bias: completed(values(*(n + bias + i + 1 for i in range(1, 5))))

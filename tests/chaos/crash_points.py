@@ -8,10 +8,12 @@ point, the one that takes the file away does to itself what it says.
 import json
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
+
+from patches import original, put
 
 from archon_workflows.engine.calls import ToolCaller
 from archon_workflows.engine.children import Children
@@ -29,6 +31,9 @@ RECORDED = "recorded, next not started"
 CHILD_CREATED = "child created, parent not told"
 CHILD_ENDED = "child ended, parent not told"
 CALL_SENT = "call about to be sent"
+
+_calling: ContextVar[str] = ContextVar("calling", default="")
+"""The idempotency key of the call that the present task makes."""
 
 POINTS = (TOOL_ANSWERED, RECORDED, CHILD_CREATED, CHILD_ENDED, CALL_SENT)
 
@@ -82,11 +87,12 @@ class CrashPoints:
         call = ToolCaller.call
 
         async def call_and_pass(caller: ToolCaller, command: CallTool, **options: Any) -> Outcome:
+            _calling.set(command.idempotency_key)
             outcome = await call(caller, command, **options)
             self.pass_by(TOOL_ANSWERED, command.idempotency_key)
             return outcome
 
-        ToolCaller.call = call_and_pass
+        put(ToolCaller, call=call_and_pass)
 
     def _after_recording(self) -> None:
         write = Journal.write
@@ -94,33 +100,37 @@ class CrashPoints:
         async def write_and_pass(journal: Journal, entry: JournalEntry) -> JournalAnswer:
             answer = await write(journal, entry)
             for step in entry.steps:
-                self.pass_by(RECORDED, f"{entry.execution_id}/{step.step_path} {step.status}")
+                self.pass_by(
+                    RECORDED, f"{entry.execution_id}/{step.step_path} {step.status} {step.attempt_number}"
+                )
             return answer
 
-        Journal.write = write_and_pass
+        put(Journal, write=write_and_pass)
 
     def _around_children(self) -> None:
-        launch: Callable[[Launcher, UUID, StartChild], Awaitable[None]] = Launcher.launch_child
-        end_of: Callable[[Children, UUID], Awaitable[ExecutionRecord]] = getattr(Children, "_end_of")  # noqa: B009 - private
+        launch = Launcher.launch_child
+        end_of = original(Children, "_end_of")
 
-        async def launch_and_pass(launcher: Launcher, parent_id: UUID, command: StartChild) -> None:
-            await launch(launcher, parent_id, command)
+        async def launch_and_pass(
+            launcher: Launcher, parent_id: UUID, command: StartChild, *further: Any
+        ) -> None:
+            await launch(launcher, parent_id, command, *further)
             self.pass_by(CHILD_CREATED, f"{parent_id}/{command.path}")
 
         async def wait_and_pass(children: Children, child_id: UUID) -> ExecutionRecord:
-            child = await end_of(children, child_id)
+            child: ExecutionRecord = await end_of(children, child_id)
             self.pass_by(CHILD_ENDED, str(child_id))
             return child
 
-        Launcher.launch_child = launch_and_pass
-        setattr(Children, "_end_of", wait_and_pass)  # noqa: B010 - private
+        put(Launcher, launch_child=launch_and_pass)
+        put(Children, _end_of=wait_and_pass)
 
     def _before_sending(self) -> None:
         connection = ToolServerSession.connection
 
         async def connect_and_pass(session: ToolServerSession) -> Any:
             connected = await connection(session)
-            self.pass_by(CALL_SENT, session.name)
+            self.pass_by(CALL_SENT, _calling.get())
             return connected
 
-        ToolServerSession.connection = connect_and_pass
+        put(ToolServerSession, connection=connect_and_pass)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import anyio
 from crash_points import CrashPoints
@@ -56,7 +56,7 @@ def serve(options: WorkerOptions) -> None:
     _name_sessions(options.statement_seconds)
     _poll_every(options.poll_seconds)
     if options.bug is not None:
-        BUGS[options.bug].install()
+        BUGS[options.bug]()
     CrashPoints(options.folder / "points").install()
     with suppress(KeyboardInterrupt):
         anyio.run(_advance, options)
@@ -97,14 +97,14 @@ def _log_to(file: Path) -> None:
 
 def _name_sessions(statement_seconds: float) -> None:
     """Let every session tell the history who writes."""
-    limits = SessionLimits(
+    named = SessionLimits(
         application_name=writer_name(os.getpid()), statement=statement_seconds, connect=statement_seconds
     )
 
     class NamedRepository(DirectRepository):
         @classmethod
-        async def connect(cls, url: str, **options: Any) -> Self:
-            return await super().connect(url, **{**options, "limits": limits})
+        async def connect(cls, url: str, *, pool_size: int = 8, limits: SessionLimits | None = None) -> Self:
+            return await super().connect(url, pool_size=pool_size, limits=limits or named)
 
     bootstrap.DirectRepository = NamedRepository
 

@@ -175,6 +175,7 @@ async def test_a_retry_does_not_touch_an_ended_parent(repository: Repository) ->
     assert (await root.row()).status == "cancelled"
 
 
+@pytest.mark.parametrize("tenant", ["direct"], indirect=True)
 async def test_watchers_hear_of_a_status_a_request_and_an_ended_child(repository: Repository) -> None:
     root = Owner(repository, await claimed(repository, await created(repository, "root")))
     template = await saved(repository, "child")
@@ -203,6 +204,7 @@ async def test_watchers_hear_of_a_status_a_request_and_an_ended_child(repository
         await hear(root.execution_id)
 
 
+@pytest.mark.parametrize("tenant", ["direct"], indirect=True)
 async def test_watchers_hear_nothing_of_a_write_that_changes_no_status(repository: Repository) -> None:
     owner = await Owner.of_new(repository)
     marker = await Owner.of_new(repository)
@@ -213,3 +215,13 @@ async def test_watchers_hear_nothing_of_a_write_that_changes_no_status(repositor
         await marker.write("running")
         with anyio.fail_after(5):
             assert await anext(ids) == marker.execution_id
+
+
+@pytest.mark.parametrize("tenant", ["supabase"], indirect=True)
+async def test_a_tenant_that_cannot_listen_stays_silent(repository: Repository) -> None:
+    owner = await Owner.of_new(repository)
+    async with repository.watch() as ids:
+        await owner.write("running")
+        with anyio.move_on_after(0.05) as waiting:
+            await anext(ids)
+    assert waiting.cancelled_caught

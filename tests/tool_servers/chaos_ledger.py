@@ -1,4 +1,4 @@
-"""An MCP server for chaos runs, over raw stdio: it writes down every call durably, and misbehaves by its seed.
+"""An MCP server for chaos runs, over raw stdio: it writes every call down, and misbehaves by its seed.
 
 Each call leaves a line when it begins and one when it ends in ``calls.jsonl`` of the folder that CHAOS_LEDGER
 names; many of these servers share it. How often a key was called is counted across processes, so that a tool
@@ -34,7 +34,6 @@ MISBEHAVED_CALLS_OF_A_KEY = 2
 
 LATE_SECONDS = 1.2
 HUNG_SECONDS = 60.0
-
 
 
 class Call:
@@ -202,6 +201,7 @@ class Server:
             call.sleep(HUNG_SECONDS)
         if misbehaviour == "answer after the deadline":
             call.sleep(LATE_SECONDS)
+        result: dict[str, Any]
         try:
             result = {"content": [], "structuredContent": TOOLS[call.tool][0](call)}
         except ToolFailure as failure:
