@@ -5,8 +5,8 @@ No I/O, no clock, no randomness, no ``await``, in the manner of python-hyper/h11
 after it has recorded them. Recovery is the same thing: a new interpreter is fed what was recorded.
 
 Rooms: ``plan`` (a version compiled), ``turn`` (events, commands, turns), ``scope`` (what expressions see),
-``sequences``, ``frames`` and ``endings`` (the live state of sequences and steps), ``steps`` (the five types), ``interpreter``
-(the door), ``reset`` (what a retry runs again), ``logbook`` (which log entries are kept).
+``sequences``, ``frames`` and ``endings`` (the live state of sequences and steps), ``steps`` (the five types),
+``interpreter`` (the door), ``reset`` (what a retry runs again), ``logbook`` (which log entries are kept).
 """
 
 from archon_workflows.interpreter.interpreter import ExecutionFacts, Interpreter
