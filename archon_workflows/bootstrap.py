@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography.fernet import Fernet
 
@@ -23,11 +24,14 @@ from archon_workflows.gateway.configuration import read_tool_servers
 from archon_workflows.gateway.port import Gateway
 from archon_workflows.gateway.session import ToolServer
 from archon_workflows.gateway.tool_servers import ToolServers
-from archon_workflows.settings import Settings
+from archon_workflows.settings import Settings, variable_of
 from archon_workflows.storage.direct import DirectRepository
 from archon_workflows.storage.embedded.user import open_embedded
-from archon_workflows.storage.migrations import apply_migration, schema_state
+from archon_workflows.storage.migrations import SchemaState, apply_migration, schema_state
 from archon_workflows.storage.repository import Repository
+
+if TYPE_CHECKING:
+    from archon_workflows.storage.supabase import SupabaseRepository
 
 KEY_FILE = "secret.key"
 
@@ -60,9 +64,7 @@ async def open_application(
         ToolServerError: the tool server file is wrong.
     """
     async with AsyncExitStack() as stack:
-        url = await stack.enter_async_context(database(settings))
-        repository = await DirectRepository.connect(url)
-        stack.push_async_callback(repository.aclose)
+        repository = await stack.enter_async_context(open_repository(settings))
         gateway = await stack.enter_async_context(tool_servers(settings, servers))
         plans = Plans(repository)
         vault = Vault(_vault_key(settings))
@@ -92,6 +94,54 @@ async def open_application(
 
 
 @asynccontextmanager
+async def open_repository(settings: Settings) -> AsyncGenerator[Repository]:
+    """Yield the repository of the configured database, which is migrated.
+
+    That is the database of ``database_url``, else the Supabase project, else the embedded one.
+
+    Raises:
+        StorageError: as for ``database`` and ``supabase_project``.
+    """
+    async with AsyncExitStack() as stack:
+        repository: Repository
+        if uses_supabase(settings):
+            repository = await stack.enter_async_context(supabase_project(settings))
+            _require_current_schema(await repository.schema_state())
+        else:
+            repository = await DirectRepository.connect(await stack.enter_async_context(database(settings)))
+            stack.push_async_callback(repository.aclose)
+        yield repository
+
+
+def uses_supabase(settings: Settings) -> bool:
+    """Say whether executions are kept in a Supabase project that is reached over its API."""
+    given = settings.supabase_url is not None or settings.supabase_service_key is not None
+    return given and settings.database_url is None
+
+
+@asynccontextmanager
+async def supabase_project(settings: Settings) -> AsyncGenerator["SupabaseRepository"]:
+    """Yield the repository of the configured Supabase project, whatever state its schema is in.
+
+    Raises:
+        StorageError: ``supabase_incomplete``, ``supabase_url_invalid`` or ``supabase_key_invalid``.
+    """
+    url, key = settings.supabase_url, settings.supabase_service_key
+    if url is None or key is None:
+        missing = variable_of("supabase_url" if url is None else "supabase_service_key")
+        raise StorageError(
+            f"Of SUPABASE_URL and SUPABASE_SERVICE_KEY only one is set; {missing} is missing.",
+            code="supabase_incomplete",
+            suggestion=f"Set {missing} too, or unset both to use the embedded database.",
+        )
+    # Supabase's library takes as long to import as half of all the rest: only those who use it wait for it.
+    from archon_workflows.storage.supabase import SupabaseRepository  # noqa: PLC0415 - see above
+
+    async with aclosing(await SupabaseRepository.connect(url, key.get_secret_value())) as repository:
+        yield repository
+
+
+@asynccontextmanager
 async def tool_servers(
     settings: Settings, servers: Mapping[str, ToolServer] | None = None
 ) -> AsyncGenerator[Gateway]:
@@ -115,7 +165,7 @@ async def database(settings: Settings) -> AsyncGenerator[str]:
     """
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
-        await _require_current_schema(url)
+        _require_current_schema(await schema_state(url))
         yield url
         return
     async with open_embedded(settings.home, linger_seconds=settings.embedded_linger_seconds) as url:
@@ -124,8 +174,7 @@ async def database(settings: Settings) -> AsyncGenerator[str]:
         yield url
 
 
-async def _require_current_schema(url: str) -> None:
-    state = await schema_state(url)
+def _require_current_schema(state: SchemaState) -> None:
     if state == "current":
         return
     if state == "newer":

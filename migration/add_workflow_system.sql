@@ -1115,7 +1115,7 @@ begin
   -- A child that appears before the lock is held is found in the next turn; after it none can appear.
   loop
     perform public.archon_workflow_lock_executions(targets);
-    exit when action not in ('pause', 'resume', 'cancel');
+    exit when execution_id is null or coalesce(action, '') not in ('pause', 'resume', 'cancel');
     found_targets := array[execution_id] || public.archon_workflow_descendants(execution_id);
     exit when found_targets <@ targets;
     targets := found_targets;

@@ -36,5 +36,5 @@ def test_the_wheel_carries_what_is_not_python(tmp_path: Path) -> None:
     sql = {f"archon_workflows/storage/migration/{file.name}" for file in ROOT.glob("migration/*.sql")}
     templates = (ROOT / "archon_workflows/cli/demo/templates").glob("*.json")
     data = {str(file.relative_to(ROOT)) for file in templates}
-    assert len(sql) == 3
+    assert len(sql) == 5
     assert sql | data <= packed

@@ -38,7 +38,7 @@ class ToolCaller:
             trace_parent=trace_parent(trace_id, command.idempotency_key),
             timeout_seconds=command.timeout_seconds or self._timeout_seconds,
             on_progress=on_progress,
-            before_sending=lease.hold,
+            permit=lease,
         )
         try:
             return await self._gateway.call(call)

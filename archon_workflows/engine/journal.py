@@ -12,6 +12,7 @@ import anyio
 from archon_workflows.engine.clock import DatabaseClock
 from archon_workflows.errors import StorageError, WorkflowError
 from archon_workflows.model.records import JournalAnswer, JournalEntry
+from archon_workflows.storage.refusals import CURABLE
 from archon_workflows.storage.repository import Repository
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class Journal:
         self._arrived = anyio.Event()
 
     async def write(self, entry: JournalEntry) -> JournalAnswer:
-        """Write an entry; return when it is durable, however long the database is away.
+        """Write an entry; return when it is durable, however long the database is away or locked to us.
 
         Raises:
             WorkflowError: the database refuses this very entry; trying again would not help.
@@ -91,7 +92,7 @@ class Journal:
             try:
                 return await self._repository.record(entries)
             except StorageError as error:
-                if error.code != "database_unavailable":
+                if error.code not in CURABLE:
                     raise
                 logger.warning("The database is away; %d writes wait: %s", len(entries), error)
             await anyio.sleep(pause)

@@ -30,11 +30,16 @@ class Lease:
         self._renewed.set()
         self._renewed = anyio.Event()
 
+    @property
+    def runs(self) -> bool:
+        """Whether the execution surely is this owner's now."""
+        return steady_seconds() < self._until
+
     async def hold(self) -> None:
         """Return at once while the lease runs; otherwise when it was renewed.
 
         It is for whoever hears that the lease was lost to cancel the wait.
         """
-        while steady_seconds() >= self._until:
+        while not self.runs:
             self._ask()
             await self._renewed.wait()

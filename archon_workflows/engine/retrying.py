@@ -6,6 +6,7 @@ from typing import TypeVar
 import anyio
 
 from archon_workflows.errors import StorageError
+from archon_workflows.storage.refusals import CURABLE
 
 ResultT = TypeVar("ResultT")
 
@@ -13,7 +14,9 @@ LONGEST_PAUSE_SECONDS = 5.0
 
 
 async def until_database_answers(ask: Callable[[], Awaitable[ResultT]]) -> ResultT:
-    """Ask again, with longer and longer pauses, while the database is away; other errors are the caller's.
+    """Ask again, with longer and longer pauses, while the database is away or locked to us.
+
+    Other errors are the caller's.
 
     Only for what is harmless to repeat, as every write function of the project is.
     """
@@ -22,7 +25,7 @@ async def until_database_answers(ask: Callable[[], Awaitable[ResultT]]) -> Resul
         try:
             return await ask()
         except StorageError as error:
-            if error.code != "database_unavailable":
+            if error.code not in CURABLE:
                 raise
         await anyio.sleep(pause)
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)

@@ -1,10 +1,18 @@
-"""What a session needs of its transport beside the messages: to learn that it has ended, and why."""
+"""What a session needs of its transport beside the messages: to learn that it has ended, and why.
 
+And, the other way round, which calls may not be sent any more when their turn to be written has come.
+"""
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any, cast
 
 import anyio
+from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCRequest
 
 from archon_workflows.gateway.faults import Fault
+from archon_workflows.gateway.port import IDEMPOTENCY_KEY, Permit
 from archon_workflows.model.outcomes import JsonValue
 
 
@@ -23,6 +31,32 @@ class Link:
         self.fault = Fault(
             code="connection", message=f"The connection to the tool server {server!r} was lost."
         )
+        self._permits: dict[str, Permit] = {}
+
+    @contextmanager
+    def permitting(self, meta: Mapping[str, str], permit: Permit | None) -> Generator[None]:
+        """Inside the block, the call with that idempotency key is sent only while the permit runs."""
+        key = meta.get(IDEMPOTENCY_KEY)
+        if permit is None or key is None:
+            yield
+            return
+        self._permits[key] = permit
+        try:
+            yield
+        finally:
+            if self._permits.get(key) is permit:
+                del self._permits[key]
+
+    def refusal(self, message: JSONRPCMessage) -> JSONRPCError | None:
+        """Return the answer to a message that is not to be written any more."""
+        if not self._permits or not isinstance(message, JSONRPCRequest) or message.params is None:
+            return None
+        meta = cast("Mapping[str, Any]", message.params.get("_meta") or {})
+        permit = self._permits.get(str(meta.get(IDEMPOTENCY_KEY)))
+        if permit is None or permit.runs:
+            return None
+        fault = Fault(code="connection", message="The right to make the call ran out.", sent=False)
+        return fault.as_message(message.id)
 
     def end(self, fault: Fault | None = None) -> None:
         """Declare the connection lost; the first reason counts; it leaves calls in flight unknown."""

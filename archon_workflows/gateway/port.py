@@ -1,10 +1,13 @@
 """The port to the tools: one protocol, so that engine and tests need not know how a tool is reached."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from archon_workflows.model.outcomes import JsonValue, Outcome
+
+IDEMPOTENCY_KEY = "archon-workflows/idempotency-key"
+"""The key in a call's ``_meta`` under which the idempotency key is sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,19 @@ class ToolProgress:
     message: str | None = None
 
 
+class Permit(Protocol):
+    """The right to make a call, which may end before the call is sent."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether it holds now."""
+        ...
+
+    async def hold(self) -> None:
+        """Return when it holds; whoever knows that it never will cancels the wait."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolCall:
     """One call to make.
@@ -50,7 +66,7 @@ class ToolCall:
         idempotency_key: sent in ``_meta``; the same for every attempt of the same step occurrence.
         trace_parent: W3C ``traceparent``, sent in ``_meta``.
         timeout_seconds: deadline of the whole call, connecting included.
-        before_sending: is awaited when nothing but the sending is left to do; it may wait, and be cancelled.
+        permit: without it the call is not sent; it is looked at again when the request is written.
     """
 
     tool_name: str
@@ -59,7 +75,7 @@ class ToolCall:
     trace_parent: str
     timeout_seconds: float
     on_progress: Callable[[ToolProgress], None] | None = None
-    before_sending: Callable[[], Awaitable[None]] | None = None
+    permit: Permit | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,7 +40,7 @@ from archon_workflows.gateway.http import HttpLink
 from archon_workflows.gateway.limits import GatewayLimits
 from archon_workflows.gateway.links import Link
 from archon_workflows.gateway.listing import list_tools
-from archon_workflows.gateway.port import ServerState, ToolEntry
+from archon_workflows.gateway.port import Permit, ServerState, ToolEntry
 from archon_workflows.gateway.progress import ProgressFilter
 from archon_workflows.gateway.stdio import StdioLink
 from archon_workflows.model.outcomes import JsonValue
@@ -59,12 +59,13 @@ _LAST_WORDS_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class ToolRequest:
-    """What is sent to call a tool, and who hears of its progress."""
+    """What is sent to call a tool, who hears of its progress, and whether it may still be sent."""
 
     name: str
     arguments: Mapping[str, JsonValue]
     meta: Mapping[str, str]
     on_progress: ProgressFilter | None = None
+    permit: Permit | None = None
 
     def as_message(self) -> CallToolRequest:
         """Return it as the SDK's request."""
@@ -99,7 +100,7 @@ class Connection:
         Raises:
             CallFault: no usable answer came.
         """
-        with anyio.CancelScope() as scope:
+        with anyio.CancelScope() as scope, self._link.permitting(request.meta, request.permit):
             self._calls.add(scope)
             try:
                 raw = await self._session.send_request(

@@ -66,7 +66,7 @@ class StdioLink(Link):
         with inbound, session_inbound, session_outbound, outbound:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._read, process, inbound)
-                tasks.start_soon(self._write, process, outbound)
+                tasks.start_soon(self._write, process, outbound, inbound)
                 tasks.start_soon(self._watch, process)
                 try:
                     yield session_inbound, session_outbound
@@ -147,10 +147,17 @@ class StdioLink(Link):
             return error
 
     async def _write(
-        self, process: ServerProcess, outbound: MemoryObjectReceiveStream[SessionMessage]
+        self,
+        process: ServerProcess,
+        outbound: MemoryObjectReceiveStream[SessionMessage],
+        inbound: MemoryObjectSendStream[Inbound],
     ) -> None:
         try:
             async for item in outbound:
+                refusal = self.refusal(item.message)
+                if refusal is not None:
+                    await inbound.send(SessionMessage(refusal))
+                    continue
                 self._lines.outstanding.note_sent(item.message)
                 text = item.message.model_dump_json(by_alias=True, exclude_unset=True)
                 with anyio.fail_after(self._limits.write_seconds):

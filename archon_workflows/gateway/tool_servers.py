@@ -1,6 +1,6 @@
 """The gateway over MCP: all configured tool servers, kept open, behind the port's four verbs."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -12,16 +12,13 @@ from archon_workflows.errors import ToolServerError
 from archon_workflows.gateway.arguments import fitted_arguments
 from archon_workflows.gateway.faults import CallFault, Fault
 from archon_workflows.gateway.limits import GatewayLimits
-from archon_workflows.gateway.port import ServerState, ToolCall, ToolEntry
+from archon_workflows.gateway.port import IDEMPOTENCY_KEY, Permit, ServerState, ToolCall, ToolEntry
 from archon_workflows.gateway.progress import ProgressFilter
 from archon_workflows.gateway.resolution import ToolIndex
 from archon_workflows.gateway.results import read_result
 from archon_workflows.gateway.schemas import SchemaChecks
 from archon_workflows.gateway.session import Connection, ToolRequest, ToolServer, ToolServerSession
 from archon_workflows.model.outcomes import Failed, JsonValue, Outcome, StepError
-
-IDEMPOTENCY_KEY = "archon-workflows/idempotency-key"
-"""The key in a call's ``_meta`` under which the idempotency key is sent."""
 
 TRACE_PARENT = "traceparent"
 """The key in a call's ``_meta`` for the W3C trace context."""
@@ -96,7 +93,7 @@ class ToolServers:
 
     async def call(self, call: ToolCall) -> Outcome:
         """Resolve, check the arguments, call, and read the answer; every failure is an ``Outcome``."""
-        course = _Course(call.before_sending)
+        course = _Course(call.permit)
         progress = ProgressFilter(call.on_progress) if call.on_progress is not None else None
         with anyio.move_on_after(call.timeout_seconds):
             try:
@@ -122,7 +119,7 @@ class ToolServers:
         course.reach(
             f"waiting for one of the {self._limits.calls_at_once} places at the server {tool.server!r}"
         )
-        request = ToolRequest(tool.name, arguments, _meta_of(call), progress)
+        request = ToolRequest(tool.name, arguments, _meta_of(call), progress, call.permit)
         async with session.slots:
             raw = await _sent(session, request, course)
         course.reach("reading the answer")
@@ -176,9 +173,9 @@ class ToolServers:
 class _Course:
     """How far a call got, for the letter that its deadline writes."""
 
-    def __init__(self, before_sending: Callable[[], Awaitable[None]] | None) -> None:
+    def __init__(self, permit: Permit | None) -> None:
         self.is_sent = False
-        self._before_sending = before_sending
+        self._permit = permit
         self._stage = "looking up the tool"
         self._connection: Connection | None = None
 
@@ -189,8 +186,8 @@ class _Course:
         """Return a connection of ``session``; from here on the call counts as sent."""
         self.reach(f"connecting to the tool server {session.name!r}")
         self._connection = await session.connection()
-        if self._before_sending is not None:
-            await self._before_sending()
+        if self._permit is not None:
+            await self._permit.hold()
         self.reach(f"waiting for the answer of the tool server {session.name!r}")
         self.is_sent = True
         return self._connection

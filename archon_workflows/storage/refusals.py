@@ -33,6 +33,23 @@ _PASSING: Final = frozenset({"55P03", "25006"})
 REPEAT_AT_ONCE: Final = frozenset({"40001", "40P01"})
 """The transaction was rolled back for another's sake (serialisation, deadlock): repeat it."""
 
+CURABLE: Final = frozenset(
+    {
+        "database_unavailable",
+        "login_refused",
+        "permission_denied",
+        "migration_missing",
+        "project_paused",
+        "schema_not_exposed",
+        "supabase_url_invalid",
+    }
+)
+"""Codes of what is wrong with a database as a whole: it passes by itself or when somebody mends it.
+
+What was to be written is not to blame, so it can wait. At a program's start only ``database_unavailable``
+is worth waiting for; the others are for somebody to mend first.
+"""
+
 MIGRATE = (
     "Run `archon-workflows migrate`, or paste migration/add_workflow_system.sql into the Supabase SQL editor."
 )
