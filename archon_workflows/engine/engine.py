@@ -214,9 +214,26 @@ class Engine:
     async def _look_for_work(self) -> None:
         while not self._stopping:
             room = self._room
-            found = await self._patiently(partial(self._claim, limit=room)) if room > 0 else 0
-            if not found or found < room:
+            found = await self._patiently(partial(self._claim_free, room)) if room > 0 else 0
+            if found is None:
+                await self._let_owners_come_back()
+            elif found < room or room <= 0:
                 await self._wait_for_hint()
+
+    async def _claim_free(self, room: int) -> int:
+        """Claim what is free; what this process owns is not, even if its lease ran out in an outage."""
+        if not all(owner.lease.runs for owner in self._owners.values()):
+            await self._renew()
+        return await self._claim(limit=room)
+
+    async def _let_owners_come_back(self) -> None:
+        """Wait until the database is back, and then for the owners whose leases ran out meanwhile.
+
+        They have results that could not be written; who takes over at once has those steps run again.
+        """
+        while await self._patiently(partial(self._claim, limit=0)) is None:
+            pass
+        await anyio.sleep(self._limits.lease_seconds / 2)
 
     async def _wait_for_hint(self) -> None:
         with anyio.move_on_after(self._limits.poll_seconds):
