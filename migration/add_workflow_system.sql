@@ -695,6 +695,19 @@ begin
         message = format('parent execution %s is %s', given.parent_execution_id, parent.status),
         hint = 'An execution that has ended starts no children.';
     end if;
+    if exists (
+      select from public.archon_workflow_step_executions as s
+      where s.workflow_execution_id = given.parent_execution_id and s.step_path = given.parent_step_path
+        and (s.completed_at is not null or s.sub_workflow_execution_id is distinct from given.id)
+    ) then
+      raise exception using
+        errcode = 'AW106',
+        message = format(
+          'step %s of parent execution %s does not wait for this child',
+          given.parent_step_path, given.parent_execution_id
+        ),
+        hint = 'A step that has ended, or that waits for another child, starts none.';
+    end if;
     if not exists (
       select from public.archon_workflow_template_versions as v
       where v.id = given.workflow_version_id and v.workflow_template_id = given.workflow_template_id
@@ -831,11 +844,24 @@ declare
   round jsonb;
   answers jsonb := '[]';
   answered jsonb;
+  children uuid[];
 begin
-  if entry_count > 1 then
-    perform public.archon_workflow_lock_executions(
-      array(select (e ->> 'execution_id')::uuid from jsonb_array_elements(entries) as e)
+  if jsonb_path_exists(entries, '$[*].cancelled_children') then
+    children := array(
+      select c::uuid
+      from jsonb_array_elements(entries) as e
+      cross join jsonb_array_elements_text(e -> 'cancelled_children') as c
     );
+    children := children || array(
+      select d from unnest(children) as c cross join unnest(public.archon_workflow_descendants(c)) as d
+    );
+  end if;
+  if entry_count > 1 or children is not null then
+    perform public.archon_workflow_lock_executions(
+      children || array(select (e ->> 'execution_id')::uuid from jsonb_array_elements(entries) as e)
+    );
+  end if;
+  if entry_count > 1 then
     -- Entries of one execution are written one after the other, those of different ones together.
     if entry_count > (select count(distinct e -> 'execution_id') from jsonb_array_elements(entries) as e) then
       rounds := array(
@@ -966,6 +992,17 @@ begin
       'execution_id', w.id, 'sequence', w.sequence, 'accepted', true, 'control_requests', w.control_requests
     ))
     into answered from written_entry as w;
+    if children is not null then
+      perform public.archon_workflow_request_control(x.id, jsonb_build_object(
+        'id', gen_random_uuid(), 'action', 'cancel', 'requested_by', 'parent execution',
+        'reason', 'its step was cancelled'
+      ))
+      from jsonb_to_recordset(answered) as a (execution_id uuid)
+      join jsonb_to_recordset(round) as e (execution_id uuid, cancelled_children jsonb) using (execution_id)
+      cross join jsonb_array_elements_text(e.cancelled_children) as c
+      join public.archon_workflow_executions as x on x.id = c::uuid
+      where x.completed_at is null;
+    end if;
 
     if answered is null or jsonb_array_length(answered) < jsonb_array_length(round) then
       answered := public.archon_workflow_answer(round);

@@ -1,16 +1,16 @@
 """Child executions: created for a link step, found again after a crash, waited for until they end."""
 
 from collections.abc import Awaitable, Callable
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from archon_workflows.engine.changes import Changes
 from archon_workflows.engine.clock import DatabaseClock
 from archon_workflows.engine.launch import Launcher
 from archon_workflows.engine.retrying import until_database_answers
-from archon_workflows.errors import Conflict, NotFound, WorkflowError
+from archon_workflows.errors import WorkflowError
 from archon_workflows.interpreter import ChildFinished, StartChild
 from archon_workflows.model.outcomes import StepError
-from archon_workflows.model.records import TERMINAL_STATUSES, ControlRequest, ExecutionRecord
+from archon_workflows.model.records import TERMINAL_STATUSES, ExecutionRecord
 from archon_workflows.storage.repository import Repository
 
 LOOK_AGAIN_SECONDS = 2.0
@@ -54,20 +54,6 @@ class Children:
             await self._take(child.id)
             child = await self._end_of(child.id)
         return self._finished(command, child, _error_of(child))
-
-    async def cancel(self, child_id: UUID) -> None:
-        """Ask for the child's cancellation; one that has ended needs none."""
-        request = ControlRequest(
-            id=uuid5(child_id, "cancelled by its parent"),
-            action="cancel",
-            requested_by="parent execution",
-            reason="its step was cancelled",
-        )
-        try:
-            await until_database_answers(lambda: self._repository.request_control(child_id, request))
-        except (Conflict, NotFound):
-            return
-        await self._take(child_id)
 
     async def _find_or_create(
         self, parent_id: UUID, command: StartChild, secret: frozenset[str]

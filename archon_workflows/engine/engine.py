@@ -80,7 +80,7 @@ class Engine:
             journal=self._journal,
             clock=clock,
             run_child=self._children.run,
-            cancel_child=self._children.cancel,
+            hint=self._hint,
             changed=lambda execution_id, settled: self.changes.tell(execution_id, settled=settled),
         )
         self._owners: dict[UUID, Owner] = {}
@@ -277,10 +277,14 @@ class Engine:
         async with self._repository.watch() as execution_ids:
             async for execution_id in execution_ids:
                 self.changes.tell(execution_id, settled=True)
-                if execution_id in self._owners:
-                    self._renewal_wanted.set()
-                else:
-                    self._work_may_be_there.set()
+                self._hint(execution_id)
+
+    def _hint(self, execution_id: UUID) -> None:
+        """Look soon at an execution that may have something new: its requests, or that it is free."""
+        if execution_id in self._owners:
+            self._renewal_wanted.set()
+        else:
+            self._work_may_be_there.set()
 
     async def _patiently(self, work: Callable[[], Awaitable[int | None]]) -> int | None:
         """Do background work; a database that is away is a reason to wait, not to stop."""

@@ -5,7 +5,7 @@ database refuses an entry, another owner has the execution; this one stops and l
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -56,7 +56,7 @@ class Effects:
     Attributes:
         run_child: starts the child (or finds it) and returns when it has ended; told which of the child's
             parameters hold a secret.
-        cancel_child: asks for the child's cancellation.
+        hint: looks soon at an execution that may have something new.
         changed: tells those who wait for the execution that something was recorded, and whether the
             execution is released with it.
     """
@@ -65,7 +65,7 @@ class Effects:
     journal: Journal
     clock: DatabaseClock
     run_child: Callable[[UUID, StartChild, frozenset[str]], Awaitable[ChildFinished]]
-    cancel_child: Callable[[UUID], Coroutine[None, None, None]]
+    hint: Callable[[UUID], None]
     changed: Callable[[UUID, bool], None]
 
 
@@ -147,15 +147,15 @@ class Owner:
             events = await self._next_events()
             turn = self._interpreter.handle(events)
             if turn.released:
-                await self._stop_effects(turn)
+                await self._stop_calls(turn)
             self._mask.turn(turn)
             answer = await self._record(turn)
             if answer is not None and not answer.accepted:
                 logger.warning("Execution %s has another owner now; this one stops", self.execution_id)
                 return True
+            self._perform(turn.commands, tasks)
             if turn.released:
                 return True
-            self._perform(turn.commands, tasks)
             if self._interpreter.has_moves_left:
                 await anyio.lowlevel.checkpoint()
             elif self._draining and not self._interpreter.calls_running:
@@ -195,6 +195,7 @@ class Owner:
             log=turn.log,
             log_dropped=turn.log_dropped,
             acknowledged=turn.acknowledged,
+            cancelled_children=[one.child_id for one in turn.commands if isinstance(one, CancelChild)],
             release=turn.released,
         )
         answer = await self._effects.journal.write(entry)
@@ -202,13 +203,11 @@ class Owner:
         self.take_requests(answer.control_requests)
         return answer
 
-    async def _stop_effects(self, turn: Turn) -> None:
+    async def _stop_calls(self, turn: Turn) -> None:
         """Before the last entry: cancel what still runs, and take the answers that came meanwhile into it."""
         for command in turn.commands:
             if isinstance(command, CancelCall):
                 self._cancel_call(command.path)
-            elif isinstance(command, CancelChild):
-                await self._effects.cancel_child(command.child_id)
         await anyio.lowlevel.checkpoint()
         late = [event for event in self._events if isinstance(event, ToolFinished)]
         if late and self._interpreter.has_ended:
@@ -226,7 +225,7 @@ class Owner:
                 case StartChild():
                     tasks.start_soon(self._run_child, command)
                 case CancelChild():
-                    tasks.start_soon(self._effects.cancel_child, command.child_id)
+                    self._effects.hint(command.child_id)
                 case SetTimer():
                     self._timers.set(command.key, command.at)
                 case CancelTimer():

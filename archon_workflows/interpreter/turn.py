@@ -125,7 +125,7 @@ class StartChild:
 
 @dataclass(frozen=True, slots=True)
 class CancelChild:
-    """Ask for the child execution's cancellation; nobody waits for it."""
+    """Cancel the child execution, in the write that records the turn; nobody waits for it."""
 
     child_id: UUID
 

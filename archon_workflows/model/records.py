@@ -185,6 +185,7 @@ class JournalEntry:
         steps: rows to insert or replace, by step path; of two with one path the later wins.
         log: entries to append; ``log_dropped`` counts those that were left out.
         acknowledged: ids of control requests that the owner has acted on.
+        cancelled_children: executions that are to be cancelled together with all below them.
         release: give the lease back with this write (the execution ended, paused, or the owner stops).
     """
 
@@ -196,6 +197,7 @@ class JournalEntry:
     log: Sequence[LogEntry] = ()
     log_dropped: int = 0
     acknowledged: Sequence[UUID] = ()
+    cancelled_children: Sequence[UUID] = ()
     release: bool = False
 
 

@@ -72,6 +72,8 @@ def entry_json(entry: JournalEntry) -> dict[str, JsonValue]:
         letter["log_dropped"] = entry.log_dropped
     if entry.acknowledged:
         letter["acknowledged"] = list(entry.acknowledged)
+    if entry.cancelled_children:
+        letter["cancelled_children"] = list(entry.cancelled_children)
     if entry.release:
         letter["release"] = True
     return letter

@@ -28,6 +28,8 @@ LEASE = 60.0
 EXPIRED = -1.0
 """A lease of this many seconds has run out when it is given."""
 
+ENTRY_PARTS = ("steps", "log", "log_dropped", "acknowledged", "cancelled_children", "release")
+
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
@@ -109,8 +111,7 @@ class Owner:
     def entry(self, status: ExecutionStatus | None = None, **parts: Any) -> JournalEntry:
         """Make the next entry; keywords are an entry's fields or else those of its change."""
         self.sequence += 1
-        own = {name: parts.pop(name) for name in ("steps", "log", "log_dropped", "acknowledged", "release")
-               if name in parts}  # fmt: skip
+        own = {name: parts.pop(name) for name in ENTRY_PARTS if name in parts}
         return JournalEntry(
             execution_id=self.execution_id,
             fencing_token=self.claim.fencing_token,

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import anyio
 import pytest
-from samples import Owner, claimed, created, line, messages, new, request, saved, step
+from samples import EXPIRED, Owner, claimed, created, line, messages, new, request, saved, step
 
 from archon_workflows.errors import Conflict, NotFound
 from archon_workflows.model.records import EXECUTION_STATUSES
@@ -108,6 +108,34 @@ async def test_descendants_that_have_ended_are_left_alone(repository: Repository
     await repository.request_control(root, request("cancel"))
     assert await requested(repository, child) == []
     assert await requested(repository, grandchild) == ["cancel"]
+
+
+async def test_an_entry_cancels_the_children_that_it_names_and_all_below_them(repository: Repository) -> None:
+    root, child, grandchild = await family(repository)
+    other = await created(repository, "other", parent_execution_id=root, parent_step_path="other")
+    ended = await created(repository, "ended", parent_execution_id=root, parent_step_path="ended")
+    await Owner(repository, await claimed(repository, ended)).write("cancelled", release=True)
+    owner = Owner(repository, await claimed(repository, root))
+    entry = owner.entry("running", cancelled_children=[child, ended, uuid4()])
+    beside = await Owner.of_new(repository)
+    for entries in ([entry], [beside.entry("running"), entry]):
+        answers = await repository.record(entries)
+        assert all(answer.accepted for answer in answers)
+    assert [await requested(repository, one) for one in (root, child, grandchild, other, ended)] == [
+        [],
+        ["cancel"],
+        ["cancel"],
+        [],
+        [],
+    ]
+
+
+async def test_a_stale_owner_cancels_no_children(repository: Repository) -> None:
+    root, child, _ = await family(repository)
+    stale = Owner(repository, await claimed(repository, root, lease=EXPIRED))
+    await claimed(repository, root, owner="other")
+    assert not (await stale.write("cancelled", cancelled_children=[child], release=True)).accepted
+    assert await requested(repository, child) == []
 
 
 async def test_a_child_that_starts_while_its_parent_is_cancelled_hears_of_it(repository: Repository) -> None:

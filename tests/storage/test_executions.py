@@ -1,5 +1,6 @@
 """Creating, finding and listing executions, as every tenant of the repository does it."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -87,6 +88,25 @@ async def test_an_ended_parent_starts_no_children_but_its_old_ones_are_found(rep
         await repository.create_execution(
             new(template, parent_execution_id=parent.execution_id, parent_step_path="link~2")
         )
+    assert refused.value.code == "parent_ended"
+
+
+@pytest.mark.parametrize(
+    "now", [{"status": "failed", "error_message": "cancelled"}, {"status": "running", "is_another": True}]
+)
+async def test_a_step_that_does_not_wait_for_a_child_any_more_starts_none(
+    repository: Repository, now: dict[str, Any]
+) -> None:
+    parent = await Owner.of_new(repository)
+    child = new(
+        await saved(repository, "child"), parent_execution_id=parent.execution_id, parent_step_path="link"
+    )
+    changes = dict(now)
+    awaited = uuid4() if changes.pop("is_another", False) else child.id
+    link = step("link", step_type="workflow_link", sub_workflow_execution_id=awaited)
+    await parent.write("running", steps=[replace(link, **changes)])
+    with pytest.raises(Conflict, match="does not wait") as refused:
+        await repository.create_execution(child)
     assert refused.value.code == "parent_ended"
 
 
