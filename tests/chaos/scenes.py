@@ -1,0 +1,96 @@
+"""Short scripts for a stage: one situation each, in which a certain kind of bug shows."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from uuid import UUID
+
+from crash_points import CALL_WRITTEN, CHILD_CREATED, CHILD_ENDED, RECORDED, TOOL_ANSWERED, Act
+from stage import Stage
+from writers import owner_pid
+
+Scene = Callable[[Stage], Awaitable[None]]
+
+END_SECONDS = 30.0
+HOPELESS_SECONDS = 3.0
+LOOK_SECONDS = 0.02
+SLOW_NETWORK_SECONDS = 0.05
+
+
+async def calm(workflow: str, stage: Stage) -> None:
+    """Nothing goes wrong."""
+    await stage.start_worker()
+    await stage.submit(workflow, 1)
+    await stage.until_all_ended(_patience(stage))
+
+
+async def killed(workflow: str, point: str, where: str, stage: Stage) -> None:
+    """A worker dies at a crash point, and another one is there."""
+    await stage.start_worker()
+    await stage.submit(workflow, 1)
+    await stage.reach(point, "kill", where=where)
+    await stage.start_worker()
+    await stage.until_all_ended(_patience(stage))
+
+
+async def frozen(workflow: str, point: str, where: str, stage: Stage) -> None:
+    """A worker freezes at a crash point until another one has taken over and gone on."""
+    await stage.start_worker()
+    execution_id = await stage.submit(workflow, 1)
+    hit = await stage.reach(point, "freeze", where=where)
+    if hit is None:
+        return
+    other = await stage.start_worker()
+    await _is_owned_by(stage, execution_id, other.pid)
+    await asyncio.sleep(stage.options.lease_seconds / 2)
+    hit.thaw()
+    await stage.until_all_ended(END_SECONDS)
+
+
+async def slow_network(workflow: str, stage: Stage) -> None:
+    """The database is far away."""
+    worker = await stage.start_worker()
+    worker.proxy.delay_seconds = SLOW_NETWORK_SECONDS
+    await stage.submit(workflow, 1)
+    await stage.until_all_ended(END_SECONDS)
+
+
+async def saved_again_before_it_starts(workflow: str, stage: Stage) -> None:
+    """A template gets another version while an execution of it waits."""
+    await stage.submit(workflow, 1)
+    await stage.save(workflow, 7)
+    await stage.start_worker()
+    await stage.until_all_ended(END_SECONDS)
+
+
+def _patience(stage: Stage) -> float:
+    """A bug may leave an execution without an end; a product without bugs on a busy machine may not."""
+    return END_SECONDS if stage.options.bug is None else HOPELESS_SECONDS
+
+
+async def _is_owned_by(stage: Stage, execution_id: UUID, pid: int) -> None:
+    for _ in range(int(END_SECONDS / LOOK_SECONDS)):
+        execution = await stage.client.executions.read(execution_id)
+        if execution.owner_id is None or owner_pid(execution.owner_id) == pid:
+            return
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def at(act: Act, point: str, workflow: str, where: str = "") -> Scene:
+    """Return the scene in which a worker is hit at the crash point."""
+    return partial(killed if act == "kill" else frozen, workflow, point, where)
+
+
+HITS: Mapping[str, Scene] = {
+    "killed between answer and record": at("kill", TOOL_ANSWERED, "slow", "/s2"),
+    "killed between record and next start": at("kill", RECORDED, "slow", "/s2 running"),
+    "killed between a child's creation and its parent's word": at("kill", CHILD_CREATED, "linked"),
+    "killed between a child's end and its parent's word": at("kill", CHILD_ENDED, "linked"),
+    "frozen between answer and record": at("freeze", TOOL_ANSWERED, "slow", "/s2"),
+    "frozen between record and next start": at("freeze", RECORDED, "slow", "/s2 running"),
+    "frozen before a call is written": at("freeze", CALL_WRITTEN, "slow", "/s2"),
+    "frozen with a failure that would cancel a child": at("freeze", TOOL_ANSWERED, "torn", "/p.flaky"),
+    "frozen between a child's creation and its parent's word": at("freeze", CHILD_CREATED, "linked"),
+    "frozen between a child's end and its parent's word": at("freeze", CHILD_ENDED, "linked"),
+}
+"""Each crash point, with a death and with a freeze that is longer than the lease."""

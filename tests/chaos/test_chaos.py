@@ -1,0 +1,84 @@
+"""No fault breaks a law, and no bug gets past the checker."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+from catalogue import CATALOGUE
+from checker import check
+from crash_points import RECORDED, TOOL_ANSWERED
+from deliberate_bugs import BUGS
+from evidence import Evidence
+from run import weather
+from scenes import HITS, Scene, at, calm, saved_again_before_it_starts, slow_network
+from stage import StageOptions, open_stage
+from storm import StormOptions
+
+CAUGHT: dict[str, tuple[Scene, str]] = {
+    "recorded steps run again": (at("kill", TOOL_ANSWERED, "chain", "/s3"), "recorded results are final"),
+    "no fence": (at("freeze", TOOL_ANSWERED, "slow", "/s2"), "one owner writes"),
+    "calls before their record": (partial(calm, "chain"), "intents come first"),
+    "children before their record": (partial(calm, "linked"), "children are announced"),
+    "cancellations are ignored": (partial(calm, "long"), "cancelled stays cancelled"),
+    "children are started twice": (partial(calm, "linked"), "executions are honest"),
+    "leases by the local clock": (partial(calm, "chain"), "one owner writes"),
+    "entries acknowledged before they are durable": (partial(slow_network, "chain"), "intents come first"),
+    "fenced owners go on": (at("freeze", TOOL_ANSWERED, "slow", "/s2"), "intents come first"),
+    "attempts start anew after a crash": (
+        at("kill", RECORDED, "bumpy", "/flaky running 2"),
+        "attempts are counted",
+    ),
+    "skipped steps count as completed": (partial(calm, "branching"), "executions are honest"),
+    "secrets are not masked": (partial(calm, "secretive"), "secrets are hidden"),
+    "unhandled failures complete": (partial(calm, "hopeless"), "executions are honest"),
+    "log entries vanish": (partial(calm, "many"), "the log is whole"),
+    "the newest version is run": (partial(saved_again_before_it_starts, "chain"), "executions are honest"),
+    "nobody takes over": (at("kill", TOOL_ANSWERED, "chain", "/s3"), "nothing is lost"),
+}
+"""The scene in which each bug shows, and the law that it breaks."""
+
+
+async def played(scene: Scene, folder: Path, database_url: str, bug: str | None = None) -> Evidence:
+    async with open_stage(folder, database_url, StageOptions(bug=bug)) as stage:
+        await scene(stage)
+        return await stage.evidence()
+
+
+def broken_laws(evidence: Evidence) -> list[str]:
+    return [str(violation) for violation in check(evidence)]
+
+
+async def test_without_faults_every_execution_comes_to_what_it_must(
+    run_folder: Path, database_url: str
+) -> None:
+    async with open_stage(run_folder, database_url, StageOptions()) as stage:
+        await stage.start_worker()
+        for n, (name, entry) in enumerate(CATALOGUE.items()):
+            if entry.is_run:
+                await stage.submit(name, n)
+        assert await stage.until_all_ended(20)
+        evidence = await stage.evidence()
+    assert broken_laws(evidence) == []
+
+
+@pytest.mark.parametrize("scene", [pytest.param(scene, id=name) for name, scene in HITS.items()])
+async def test_a_worker_that_is_hit_between_two_writes_breaks_no_law(
+    run_folder: Path, database_url: str, scene: Scene
+) -> None:
+    evidence = await played(scene, run_folder, database_url)
+    assert len(evidence.faults) == 1
+    assert broken_laws(evidence) == []
+
+
+async def test_no_storm_breaks_a_law(storm_folder: Path) -> None:
+    options = StormOptions(executions=24, faults=16, workers=2, pause_seconds=0.4, patience_seconds=30)
+    evidence = await weather(storm_folder, StageOptions(seed=7), options)
+    assert len(evidence.faults) >= options.faults
+    assert broken_laws(evidence) == []
+
+
+@pytest.mark.parametrize("bug", BUGS)
+async def test_a_deliberate_bug_is_caught(run_folder: Path, database_url: str, bug: str) -> None:
+    scene, law = CAUGHT[bug]
+    evidence = await played(scene, run_folder, database_url, bug)
+    assert law in {violation.law for violation in check(evidence)}
