@@ -4,8 +4,10 @@ While one round trip is under way, what becomes ready waits for the next; so a l
 for company, and sixty-four share their commits (group commit, as databases do it).
 """
 
+import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import anyio
 
@@ -21,16 +23,20 @@ LONGEST_PAUSE_SECONDS = 5.0
 LARGEST_BATCH = 256
 
 
+@dataclass(frozen=True, slots=True)
 class _Waiting:
-    """An entry and the owner that waits for its answer."""
+    """An entry and what its owner waits for, who may have gone meanwhile."""
 
-    __slots__ = ("answer", "answered", "entry", "error")
+    entry: JournalEntry
+    answer: asyncio.Future[JournalAnswer]
 
-    def __init__(self, entry: JournalEntry) -> None:
-        self.entry = entry
-        self.answer: JournalAnswer | None = None
-        self.error: WorkflowError | None = None
-        self.answered = anyio.Event()
+    def tell(self, answer: JournalAnswer) -> None:
+        if not self.answer.done():
+            self.answer.set_result(answer)
+
+    def refuse(self, error: WorkflowError) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
 
 
 class Journal:
@@ -40,7 +46,7 @@ class Journal:
         self._repository = repository
         self._clock = clock
         self._waiting: list[_Waiting] = []
-        self._arrived = anyio.Event()
+        self._arrived = asyncio.Event()
 
     async def write(self, entry: JournalEntry) -> JournalAnswer:
         """Write an entry; return when it is durable, however long the database is away or locked to us.
@@ -48,19 +54,16 @@ class Journal:
         Raises:
             WorkflowError: the database refuses this very entry; trying again would not help.
         """
-        waiting = _Waiting(entry)
-        self._waiting.append(waiting)
+        answer: asyncio.Future[JournalAnswer] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(entry, answer))
         self._arrived.set()
-        await waiting.answered.wait()
-        if waiting.answer is None:
-            raise waiting.error or StorageError("The journal was closed before the entry was written.")
-        return waiting.answer
+        return await answer
 
     async def run(self) -> None:
         """Serve owners until cancelled."""
         while True:
             await self._arrived.wait()
-            self._arrived = anyio.Event()
+            self._arrived.clear()
             while self._waiting:
                 batch, self._waiting = self._waiting[:LARGEST_BATCH], self._waiting[LARGEST_BATCH:]
                 await self._write(batch)
@@ -72,16 +75,14 @@ class Journal:
             await self._write_apart(batch, error)
             return
         for waiting, answer in zip(batch, answers, strict=True):
-            waiting.answer = answer
-            waiting.answered.set()
+            waiting.tell(answer)
         self._clock.told(answers[-1].now)
 
     async def _write_apart(self, batch: Sequence[_Waiting], error: WorkflowError) -> None:
         """Find the entry that the database refuses, so that the others are written."""
         if len(batch) == 1:
             logger.error("The database refused a journal entry: %s", error)
-            batch[0].error = error
-            batch[0].answered.set()
+            batch[0].refuse(error)
             return
         for waiting in batch:
             await self._write([waiting])

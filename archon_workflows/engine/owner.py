@@ -4,8 +4,9 @@ Intent before effect: a turn's commands are performed only after its journal ent
 database refuses an entry, another owner has the execution; this one stops and leaves everything to it.
 """
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -13,14 +14,13 @@ from uuid import UUID
 
 import anyio
 import anyio.lowlevel
-from anyio.abc import TaskGroup
 
 from archon_workflows.engine.calls import ToolCaller
 from archon_workflows.engine.clock import DatabaseClock
 from archon_workflows.engine.journal import Journal
 from archon_workflows.engine.lease import Lease
 from archon_workflows.engine.mask import Mask
-from archon_workflows.engine.timers import Timers
+from archon_workflows.engine.timers import Alarm, Timers
 from archon_workflows.gateway.port import ToolProgress
 from archon_workflows.interpreter import (
     CallTool,
@@ -102,9 +102,11 @@ class Owner:
         self._sequence = journal_sequence
         self._deadline_at = deadline_at
         self._events: list[Event] = []
-        self._arrived = anyio.Event()
+        self._arrived = asyncio.Event()
         self._timers = Timers()
-        self._calls: dict[str, anyio.CancelScope] = {}
+        self._alarm = Alarm(effects.clock, self._arrived.set)
+        self._calls: dict[str, asyncio.Task[None]] = {}
+        self._effects_running: set[asyncio.Task[None]] = set()
         self._progress_posted: dict[str, float] = {}
         self._seen_requests: set[UUID] = set()
         self._draining = False
@@ -120,9 +122,11 @@ class Owner:
         self.take_requests(requests)
         released = False
         with self._scope:
-            async with anyio.create_task_group() as tasks:
+            async with asyncio.TaskGroup() as tasks:
                 released = await self._advance(tasks)
-                tasks.cancel_scope.cancel()
+                for effect in self._effects_running:
+                    effect.cancel()
+        self._alarm.cancel()
         return released
 
     def take_requests(self, requests: Iterable[ControlRequest]) -> None:
@@ -142,7 +146,7 @@ class Owner:
         """Stop at once: another owner has the execution, or the grace period is over."""
         self._scope.cancel()
 
-    async def _advance(self, tasks: TaskGroup) -> bool:
+    async def _advance(self, tasks: asyncio.TaskGroup) -> bool:
         while True:
             events = await self._next_events()
             turn = self._interpreter.handle(events)
@@ -164,11 +168,11 @@ class Owner:
     async def _next_events(self) -> Sequence[Event]:
         while not (self._events or self._interpreter.has_moves_left):
             if self._arrived.is_set():
-                self._arrived = anyio.Event()
+                self._arrived.clear()
                 if self._draining:
                     return ()
-            with anyio.move_on_after(self._seconds_to_next_timer()):
-                await self._arrived.wait()
+            self._alarm.set(min(self._timers.next_at() or self._deadline_at, self._deadline_at))
+            await self._arrived.wait()
             self._fire_due_timers()
         events, self._events = self._events, []
         return events
@@ -215,15 +219,15 @@ class Owner:
 
     # -- commands --------------------------------------------------------------------------------
 
-    def _perform(self, commands: Sequence[Command], tasks: TaskGroup) -> None:
+    def _perform(self, commands: Sequence[Command], tasks: asyncio.TaskGroup) -> None:
         for command in commands:
             match command:
                 case CallTool():
-                    self._start_call(command, tasks)
+                    self._calls[command.path] = self._start(self._call(command), tasks)
                 case CancelCall():
                     self._cancel_call(command.path)
                 case StartChild():
-                    tasks.start_soon(self._run_child, command)
+                    self._start(self._run_child(command), tasks)
                 case CancelChild():
                     self._effects.hint(command.child_id)
                 case SetTimer():
@@ -231,28 +235,30 @@ class Owner:
                 case CancelTimer():
                     self._timers.cancel(command.key)
                 case LookUpInterrupted():
-                    tasks.start_soon(self._look_up, command)
+                    self._start(self._look_up(command), tasks)
 
-    def _start_call(self, command: CallTool, tasks: TaskGroup) -> None:
-        scope = self._calls[command.path] = anyio.CancelScope()
-        tasks.start_soon(self._call, command, scope)
+    def _start(self, effect: Coroutine[None, None, None], tasks: asyncio.TaskGroup) -> asyncio.Task[None]:
+        """Perform an effect beside the others; an anyio task would cost as much as all else of a step."""
+        task = tasks.create_task(effect)
+        self._effects_running.add(task)
+        task.add_done_callback(self._effects_running.discard)
+        return task
 
     def _cancel_call(self, path: str) -> None:
-        scope = self._calls.pop(path, None)
-        if scope is not None:
-            scope.cancel()
+        call = self._calls.pop(path, None)
+        if call is not None:
+            call.cancel()
 
-    async def _call(self, command: CallTool, scope: anyio.CancelScope) -> None:
-        with scope:
-            outcome = await self._effects.caller.call(
-                command,
-                trace_id=self._root_id,
-                lease=self.lease,
-                on_progress=lambda step: self._progressed(command.path, step),
-            )
-            self._calls.pop(command.path, None)
-            self._progress_posted.pop(command.path, None)
-            self._post(ToolFinished(command.path, self._mask.outcome(outcome), self._now()))
+    async def _call(self, command: CallTool) -> None:
+        outcome = await self._effects.caller.call(
+            command,
+            trace_id=self._root_id,
+            lease=self.lease,
+            on_progress=lambda step: self._progressed(command.path, step),
+        )
+        self._calls.pop(command.path, None)
+        self._progress_posted.pop(command.path, None)
+        self._post(ToolFinished(command.path, self._mask.outcome(outcome), self._now()))
 
     def _progressed(self, path: str, progress: ToolProgress) -> None:
         """Record a call's progress, but not every word of a tool that talks a lot."""
@@ -274,11 +280,6 @@ class Owner:
         self._post(await self._effects.run_child(self.execution_id, command, secret))
 
     # -- time ------------------------------------------------------------------------------------
-
-    def _seconds_to_next_timer(self) -> float:
-        timer_at = self._timers.next_at()
-        at = self._deadline_at if timer_at is None else min(timer_at, self._deadline_at)
-        return max(0.0, (at - self._now()).total_seconds())
 
     def _fire_due_timers(self) -> None:
         now = self._now()

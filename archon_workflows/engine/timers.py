@@ -1,7 +1,43 @@
-"""The timers of one execution."""
+"""The timers of one execution, and the alarm that wakes its owner for the next of them."""
 
+import asyncio
 import heapq
+from collections.abc import Callable
 from datetime import datetime
+
+from archon_workflows.engine.clock import DatabaseClock
+
+
+class Alarm:
+    """Wakes at a time by the database's clock, or somewhat earlier where that clock was corrected meanwhile.
+
+    Most events leave the next timer where it is: setting the alarm to the same time again costs nothing.
+    """
+
+    def __init__(self, clock: DatabaseClock, wake: Callable[[], None]) -> None:
+        self._clock = clock
+        self._wake = wake
+        self._at: datetime | None = None
+        self._handle: asyncio.TimerHandle | None = None
+
+    def set(self, at: datetime) -> None:
+        """Wake at that time, and at no other."""
+        if at == self._at:
+            return
+        self.cancel()
+        self._at = at
+        seconds = max(0.0, (at - self._clock.now()).total_seconds())
+        self._handle = asyncio.get_running_loop().call_later(seconds, self._ring)
+
+    def cancel(self) -> None:
+        """Do not wake."""
+        if self._handle is not None:
+            self._handle.cancel()
+        self._at = self._handle = None
+
+    def _ring(self) -> None:
+        self._at = self._handle = None
+        self._wake()
 
 
 class Timers:

@@ -194,7 +194,7 @@ class EndingFrame(Frame):
         return With(self.sequence.scope, **further) if further else self.sequence.scope
 
     def _save(self, **columns: Any) -> None:
-        self.record = replace(self.record, **columns)
+        self.record = self.record.changed(**columns)
         self._has_row = True
         self.core.save(self.record)
 

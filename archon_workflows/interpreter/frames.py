@@ -1,7 +1,6 @@
 """The life of one step occurrence: considered, approved, run, tried again."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -214,7 +213,7 @@ class StepFrame(EndingFrame):
     # -- a run -----------------------------------------------------------------------------------
 
     def _start_run(self, **columns: Any) -> None:
-        self.record = replace(self.record, started_at=self.record.started_at or self.core.now, **columns)
+        self.record = self.record.changed(started_at=self.record.started_at or self.core.now, **columns)
         try:
             inputs = self.evaluate_inputs()
         except ExpressionError as error:

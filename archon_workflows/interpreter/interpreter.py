@@ -6,7 +6,7 @@ agenda is empty and it is clear whether the execution ended, is paused, or waits
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -40,6 +40,7 @@ from archon_workflows.model.json_values import truncate_oversized
 from archon_workflows.model.outcomes import StepError
 from archon_workflows.model.records import (
     ControlRequest,
+    ExecutionChange,
     ExecutionStatus,
     LogEntry,
     LogLevel,
@@ -482,7 +483,8 @@ class Interpreter:
 
     def _close_turn(self) -> Turn:
         turn = self._turn
-        turn.change = replace(turn.change, **self._changes)
+        if self._changes:
+            turn.change = ExecutionChange(**self._changes)
         turn.log, turn.log_dropped = self._logbook.take()
         self._changes = {}
         return turn

@@ -156,6 +156,9 @@ class LookUpInterrupted:
 Command = CallTool | CancelCall | StartChild | CancelChild | SetTimer | CancelTimer | LookUpInterrupted
 
 
+NO_CHANGE = ExecutionChange()
+
+
 @dataclass(slots=True)
 class Turn:
     """What one event led to: record it in one journal entry, then perform the commands in order.
@@ -167,7 +170,7 @@ class Turn:
     """
 
     steps: dict[str, StepRecord] = field(default_factory=dict[str, StepRecord])
-    change: ExecutionChange = field(default_factory=ExecutionChange)
+    change: ExecutionChange = NO_CHANGE
     log: list[LogEntry] = field(default_factory=list[LogEntry])
     log_dropped: int = 0
     commands: list[Command] = field(default_factory=list[Command])
@@ -178,5 +181,5 @@ class Turn:
     def is_empty(self) -> bool:
         """Whether there is nothing to record (there may be commands)."""
         return not (self.steps or self.log or self.log_dropped or self.acknowledged or self.released) and (
-            self.change == ExecutionChange()
+            self.change == NO_CHANGE
         )

@@ -11,6 +11,8 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Any, Final, cast
 
+from pydantic_core import to_json
+
 from archon_workflows.model.json_mending import (
     BOUNDS,
     LARGEST_INTEGER,
@@ -55,6 +57,10 @@ TRUNCATED: Final = "$truncated"
 """The only key of what stands for a truncated value."""
 
 _HEAD_CHARACTERS = 1_000
+
+_LONGEST_REWRITING: Final = 64
+"""How much longer a value's canonical JSON can be than another's: ``1e308`` has 309 digits."""
+
 _INTEGER_DIGITS = 20
 
 
@@ -140,9 +146,9 @@ def truncate_oversized(value: JsonValue, limit_bytes: int = SIZE_LIMIT_BYTES) ->
 
     The stand-in is ``{"$truncated": {"size": bytes, "sha256": hex, "head": first 1,000 characters}}``.
     """
-    text = canonical_json(value)
-    if len(text) * 4 <= limit_bytes:
+    if len(to_json(value)) * _LONGEST_REWRITING <= limit_bytes:
         return value, False
+    text = canonical_json(value)
     encoded = text.encode()
     if len(encoded) <= limit_bytes:
         return value, False

@@ -41,7 +41,6 @@ _REQUESTS: Final = TypeAdapter(tuple[ControlRequest, ...])
 _MOMENT: Final = TypeAdapter(datetime)
 
 _CHANGE_COLUMNS: Final = tuple(column.name for column in fields(ExecutionChange))
-_STEP_COLUMNS: Final = tuple(column.name for column in fields(StepRecord))
 _LOG_KEYS: Final = tuple(key.name for key in fields(LogEntry))
 _NEW_COLUMNS: Final = tuple(column.name for column in fields(NewExecution))
 _REQUEST_KEYS: Final = tuple(key.name for key in fields(ControlRequest))
@@ -65,7 +64,7 @@ def entry_json(entry: JournalEntry) -> dict[str, JsonValue]:
     letter["sequence"] = entry.sequence
     if entry.steps:
         by_path = {step.step_path: step for step in entry.steps}
-        letter["steps"] = [_given(step, _STEP_COLUMNS) for step in by_path.values()]
+        letter["steps"] = [_given_of_step(step) for step in by_path.values()]
     if entry.log:
         letter["log"] = [{key: getattr(line, key) for key in _LOG_KEYS} for line in entry.log]
     if entry.log_dropped:
@@ -118,3 +117,7 @@ def _answer(execution_id: UUID, answer: Row, now: datetime) -> JournalAnswer:
 def _given(record: object, names: Sequence[str]) -> dict[str, JsonValue]:
     """Return the fields that are not ``None``: leaving one out is how JSON says it here."""
     return {name: value for name in names if (value := getattr(record, name)) is not None}
+
+
+def _given_of_step(record: StepRecord) -> dict[str, JsonValue]:
+    return {name: value for name, value in vars(record).items() if value is not None}

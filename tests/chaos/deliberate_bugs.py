@@ -6,6 +6,7 @@ Each changes the product's objects of its own process and nothing else; no code 
 # pyright: reportPrivateUsage=false
 # Bugs are made where the product does not expect anyone.
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,7 +14,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import anyio
-from anyio.abc import TaskGroup
 from patches import put
 
 from archon_workflows.engine.engine import Engine
@@ -84,9 +84,9 @@ def _forged(entry: JournalEntry, row: ExecutionRecord) -> JournalEntry:
 
 def _performed_before_its_record(kind: type[CallTool | StartChild]) -> None:
     advance, record = Owner._advance, Owner._record
-    tasks_of: dict[UUID, TaskGroup] = {}
+    tasks_of: dict[UUID, asyncio.TaskGroup] = {}
 
-    async def remembering(owner: Owner, tasks: TaskGroup) -> bool:
+    async def remembering(owner: Owner, tasks: asyncio.TaskGroup) -> bool:
         tasks_of[owner.execution_id] = tasks
         return await advance(owner, tasks)
 
@@ -137,7 +137,7 @@ def leases_by_the_local_clock() -> None:
 
 def entries_acknowledged_before_they_are_durable() -> None:
     async def hasty(journal: Journal, entry: JournalEntry) -> JournalAnswer:
-        journal._waiting.append(_Waiting(entry))
+        journal._waiting.append(_Waiting(entry, asyncio.get_running_loop().create_future()))
         journal._arrived.set()
         return JournalAnswer(
             execution_id=entry.execution_id, accepted=True, control_requests=(), now=journal._clock.now()
