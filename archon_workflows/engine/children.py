@@ -51,7 +51,6 @@ class Children:
         except WorkflowError as error:
             return self._finished(command, None, StepError(error.code, error.message, error.details))
         if child.status not in TERMINAL_STATUSES:
-            await self._take(child.id)
             child = await self._end_of(child.id)
         return self._finished(command, child, _error_of(child))
 
@@ -65,12 +64,19 @@ class Children:
         return await self._repository.read_execution(command.child_id)
 
     async def _end_of(self, child_id: UUID) -> ExecutionRecord:
+        """Wait for the child, and advance it here whenever nobody else does, even if there is no room."""
         while True:
             with self._changes.expected(child_id, only_settled=True) as change:
                 child = await until_database_answers(lambda: self._repository.read_execution(child_id))
                 if child.status in TERMINAL_STATUSES:
                     return child
+                if self._is_free(child):
+                    await self._take(child_id)
                 await change.within(LOOK_AGAIN_SECONDS)
+
+    def _is_free(self, child: ExecutionRecord) -> bool:
+        has_run_out = child.lease_expires_at is not None and child.lease_expires_at <= self._clock.now()
+        return child.status != "paused" and (child.owner_id is None or has_run_out)
 
     def _finished(
         self, command: StartChild, child: ExecutionRecord | None, error: StepError | None

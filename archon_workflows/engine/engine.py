@@ -122,7 +122,11 @@ class Engine:
         if execution_id in self._owners or execution_id in self._preparing:
             self._renewal_wanted.set()
             return
-        await self._claim(limit=1, execution_id=execution_id)
+        try:
+            await self._claim(limit=1, execution_id=execution_id)
+        except StorageError as error:
+            logger.warning("Execution %s is left to whoever looks for work: %s", execution_id, error)
+            self._work_may_be_there.set()
 
     @property
     def _room(self) -> int:

@@ -18,7 +18,7 @@ from applications import Opener, action, calls_in, save, steps_of, until
 
 from archon_workflows.bootstrap import Application
 from archon_workflows.engine.verbs import RunRequest
-from archon_workflows.model.records import ControlRequest, ExecutionRecord
+from archon_workflows.model.records import ControlRequest, ExecutionFilter, ExecutionRecord
 
 LEASE_SECONDS = 0.5
 HERE = Path(__file__).parent
@@ -155,6 +155,23 @@ async def test_a_clean_stop_lets_the_running_call_finish_and_hands_over_at_once(
         execution = await ended(second, started.execution.id, seconds=10)
     assert execution.status == "completed"
     assert [call["tool"] for call in calls_in(ledger_path)] == ["slow", "say"]
+
+
+async def test_a_child_whose_owner_died_is_taken_over_by_its_parents_owner_though_it_has_no_room(
+    opener: Opener, watching: Application
+) -> None:
+    async with opener(shutdown_grace_seconds=0) as first:
+        await save(first, "child", action("a", "slow", seconds=0.5))
+        link = {"name": "down", "type": "workflow_link", "workflow_name": "child"}
+        await save(first, "parent", link)
+        parent = (await first.executions.start(RunRequest(workflow="parent"))).execution
+        children = ExecutionFilter(parent_execution_id=parent.id, statuses=("running",))
+        while not (found := await first.executions.list(children, offset=0, limit=1)).records:
+            await first.executions.wait(parent.id, seconds=0.1)
+    [child] = found.records
+    assert await watching.repository.claim("a dying one", lease_seconds=1, execution_id=child.id)
+    async with opener(max_concurrent_executions=1) as second:
+        assert (await ended(second, parent.id)).status == "completed"
 
 
 async def test_a_destructive_call_in_doubt_waits_for_a_word_across_restarts(

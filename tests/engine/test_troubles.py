@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psutil
 import pytest
@@ -11,7 +12,10 @@ from applications import Opener, action, calls_in, run, save, steps_of, until
 from archon_workflows.bootstrap import Application, open_application
 from archon_workflows.engine.verbs import RunRequest
 from archon_workflows.gateway.configuration import StdioServer
+from archon_workflows.model.records import Claim
 from archon_workflows.settings import Settings
+from archon_workflows.storage.direct import DirectRepository
+from archon_workflows.storage.refusals import unavailable
 
 TOOL_SERVERS = Path(__file__).parent.parent / "tool_servers"
 
@@ -44,6 +48,28 @@ async def test_a_database_that_is_killed_in_mid_run_costs_nothing(tmp_path: Path
         rows = await steps_of(application, execution)
         assert {path: row.status for path, row in rows.items()} == dict.fromkeys(names, "completed")
         assert [call["tool"] for call in calls_in(ledger_path)] == ["slow"] * 6
+
+
+async def test_a_database_that_is_away_at_the_moment_of_a_claim_costs_only_time(
+    opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim, refused = DirectRepository.claim, list[UUID]()
+
+    async def refused_at_first(
+        repository: DirectRepository, owner_id: str, *, execution_id: UUID | None = None, **rest: Any
+    ) -> tuple[Claim, ...]:
+        if execution_id is not None and execution_id not in refused:
+            refused.append(execution_id)
+            raise unavailable(ConnectionResetError("it was away"))
+        return await claim(repository, owner_id, execution_id=execution_id, **rest)
+
+    monkeypatch.setattr(DirectRepository, "claim", refused_at_first)
+    async with opener(max_concurrent_executions=1) as application:
+        await save(application, "child", action("a", "say", text="done"))
+        await save(application, "parent", {"name": "down", "type": "workflow_link", "workflow_name": "child"})
+        execution = await run(application, "parent")
+    assert (execution.status, execution.output_data) == ("completed", "done")
+    assert len(refused) == 2
 
 
 async def test_a_tool_server_that_dies_in_mid_call_is_an_outcome_and_comes_back(
