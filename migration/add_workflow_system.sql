@@ -16,6 +16,7 @@
 --                                 AW106 parent_ended
 --                                 AW107 journal_gap
 --                                 AW108 version_is_immutable
+--                                 AW109 too_many_executions
 --
 -- Locks are taken in this order: the template, then executions with parents before children and those of
 -- one depth by id (archon_workflow_lock_executions), then their steps.
@@ -41,10 +42,10 @@ begin
 
   if to_regprocedure('public.archon_workflow_schema_version()') is not null then
     execute 'select public.archon_workflow_schema_version()' into found_version;
-    if found_version > 1 then
+    if found_version > 2 then
       raise exception using
         errcode = 'AW201',
-        message = format('the database has schema version %s, this file would make it 1', found_version),
+        message = format('the database has schema version %s, this file would make it 2', found_version),
         hint = 'Use the file of the newer program; nothing was changed.';
     end if;
   end if;
@@ -87,6 +88,9 @@ create table if not exists public.archon_workflow_templates (
   steps jsonb not null,
   timeout_minutes double precision not null default 60,
   max_retries integer not null default 3,
+  max_concurrent_executions integer,
+  on_limit text not null default 'queue',
+  priority integer not null default 0,
   created_by text,
   is_public boolean not null default true,
   search_text text not null generated always as (
@@ -119,6 +123,8 @@ create table if not exists public.archon_workflow_executions (
   input_parameters jsonb not null default '{}',
   execution_context jsonb not null default '{}',
   status text not null default 'pending',
+  priority integer not null default 0,
+  place text,
   pause_reason text,
   current_step_index integer not null default 0,
   total_steps integer not null,
@@ -185,6 +191,16 @@ create table if not exists public.archon_workflow_step_executions (
   completed_at timestamptz
 ) with (fillfactor = 85);
 
+-- What version 1 of this schema did not have.
+alter table public.archon_workflow_templates
+  add column if not exists max_concurrent_executions integer,
+  add column if not exists on_limit text not null default 'queue',
+  add column if not exists priority integer not null default 0;
+alter table public.archon_workflow_executions
+  add column if not exists priority integer not null default 0,
+  add column if not exists place text;
+drop index if exists public.archon_workflow_executions_to_advance;
+
 comment on table public.archon_workflow_templates is
   'Reusable workflow definitions; the newest version of each.';
 comment on table public.archon_workflow_template_versions is
@@ -195,6 +211,11 @@ comment on table public.archon_workflow_step_executions is
   'One row per step path of an execution.';
 comment on column public.archon_workflow_templates.search_text is
   'What a search for templates looks through, in lower case.';
+comment on column public.archon_workflow_templates.max_concurrent_executions is
+  'How many executions may have a place at a time; null: any number.';
+comment on column public.archon_workflow_executions.place is
+  'Whether the execution awaits one of the places that its template''s limit allows, or has taken one, which '
+  'it keeps until it ends; null: there is no limit.';
 comment on column public.archon_workflow_executions.control_requests is
   'What someone asked of the execution and its owner has not yet acted on, oldest first.';
 comment on column public.archon_workflow_executions.seen_request_ids is
@@ -233,6 +254,9 @@ begin
         $c$check (jsonb_typeof(steps) = 'array' and steps <> '[]')$c$),
       ('templates', 'timeout_is_positive', 'check (timeout_minutes > 0)'),
       ('templates', 'max_retries_is_not_negative', 'check (max_retries >= 0)'),
+      ('templates', 'limit_is_positive', 'check (max_concurrent_executions > 0)'),
+      ('templates', 'on_limit_is_known', $c$check (on_limit in ('queue', 'reject', 'cancel_oldest'))$c$),
+      ('templates', 'priority_is_small', 'check (priority between -100 and 100)'),
 
       ('template_versions', 'one_row_per_version_number', 'unique (workflow_template_id, version_number)'),
       ('template_versions', 'a_version_has_one_template', 'unique (id, workflow_template_id)'),
@@ -255,6 +279,10 @@ begin
         'foreign key (root_execution_id) references public.archon_workflow_executions on delete cascade'),
       ('executions', 'status_is_known',
         $c$check (status in ('pending', 'running', 'paused', 'completed', 'failed', 'cancelled'))$c$),
+      ('executions', 'priority_is_small', 'check (priority between -100 and 100)'),
+      ('executions', 'place_is_known', $c$check (place in ('awaited', 'taken'))$c$),
+      ('executions', 'running_awaits_no_place', $c$check (status <> 'running' or place <> 'awaited')$c$),
+      ('executions', 'finished_keeps_no_place', 'check (completed_at is null or place is null)'),
       ('executions', 'running_has_started', $c$check (status <> 'running' or started_at is not null)$c$),
       ('executions', 'completed_at_only_when_finished',
         $c$check ((status in ('completed', 'failed', 'cancelled')) = (completed_at is not null))$c$),
@@ -346,9 +374,12 @@ create index if not exists archon_workflow_executions_by_parent
   on public.archon_workflow_executions (parent_execution_id) where parent_execution_id is not null;
 create unique index if not exists archon_workflow_executions_one_per_idempotency_key
   on public.archon_workflow_executions (idempotency_key) where idempotency_key is not null;
-create index if not exists archon_workflow_executions_to_advance
-  on public.archon_workflow_executions (created_at)
-  where status in ('pending', 'running') and wake_at is null;
+create index if not exists archon_workflow_executions_to_take
+  on public.archon_workflow_executions (priority desc, created_at)
+  where status in ('pending', 'running') and wake_at is null and place is distinct from 'awaited';
+create index if not exists archon_workflow_executions_by_place
+  on public.archon_workflow_executions (place, workflow_template_id, priority desc, created_at, id)
+  where place is not null;
 create index if not exists archon_workflow_executions_to_wake
   on public.archon_workflow_executions (wake_at) where wake_at is not null;
 
@@ -362,7 +393,7 @@ create index if not exists archon_workflow_step_executions_by_tool_name
 
 create or replace function public.archon_workflow_schema_version() returns integer
 language sql immutable security invoker set search_path = ''
-as $$ select 1 $$;
+as $$ select 2 $$;
 
 comment on function public.archon_workflow_schema_version() is
   'The version of this schema; the program refuses a database that is newer than itself.';
@@ -449,6 +480,7 @@ begin
     new.owner_id := null;
     new.lease_expires_at := null;
     new.wake_at := null;
+    new.place := null;
     new.control_requests := '[]';
     if new.status = 'completed' then
       new.progress_percentage := 100;
@@ -487,6 +519,41 @@ create or replace trigger archon_workflow_executions_announce
     old.status is distinct from new.status or (old.owner_id is not null and new.owner_id is null)
   )
   execute function public.archon_workflow_announce();
+
+
+create or replace function public.archon_workflow_apply_limit() returns trigger
+language plpgsql security invoker set search_path = ''
+as $$
+declare
+  live uuid[];
+begin
+  if (old.max_concurrent_executions is null) <> (new.max_concurrent_executions is null) then
+    live := array(
+      select x.id from public.archon_workflow_executions as x
+      where x.workflow_template_id = new.id and x.status in ('pending', 'running', 'paused')
+    );
+    perform public.archon_workflow_lock_executions(live);
+    update public.archon_workflow_executions as x
+    set place = case
+      when new.max_concurrent_executions is null then null
+      when x.status = 'pending' and x.owner_id is null then 'awaited'
+      else 'taken'
+    end
+    where x.id = any (live) and x.completed_at is null;
+  end if;
+  -- Whoever claims next lets in those for whom there is room now.
+  perform pg_notify('archon_workflows', new.id::text);
+  return null;
+end
+$$;
+
+comment on function public.archon_workflow_apply_limit() is
+  'What a new limit of a template means for its executions that have not ended.';
+
+create or replace trigger archon_workflow_templates_limit
+  after update of max_concurrent_executions on public.archon_workflow_templates
+  for each row when (old.max_concurrent_executions is distinct from new.max_concurrent_executions)
+  execute function public.archon_workflow_apply_limit();
 
 
 create or replace function public.archon_workflow_template_record(template_id uuid) returns jsonb
@@ -573,12 +640,13 @@ begin
     target := gen_random_uuid();
     insert into public.archon_workflow_templates (
       id, name, title, description, version, version_number, status, category, tags, parameters, outputs,
-      steps, timeout_minutes, max_retries, created_by, is_public
+      steps, timeout_minutes, max_retries, max_concurrent_executions, on_limit, priority, created_by, is_public
     )
     select
       target, d.name, coalesce(d.title, d.name), d.description, version_tag, 1, coalesce(d.status, 'active'),
       d.category, coalesce(d.tags, '[]'), coalesce(d.parameters, '{}'), coalesce(d.outputs, '{}'), d.steps,
-      coalesce(d.timeout_minutes, 60), coalesce(d.max_retries, 3), coalesce(created_by, d.created_by),
+      coalesce(d.timeout_minutes, 60), coalesce(d.max_retries, 3), d.max_concurrent_executions,
+      coalesce(d.on_limit, 'queue'), coalesce(d.priority, 0), coalesce(created_by, d.created_by),
       coalesce(d.is_public, true)
     from jsonb_populate_record(null::public.archon_workflow_templates, document) as d;
   else
@@ -596,6 +664,9 @@ begin
         steps = d.steps,
         timeout_minutes = coalesce(d.timeout_minutes, 60),
         max_retries = coalesce(d.max_retries, 3),
+        max_concurrent_executions = d.max_concurrent_executions,
+        on_limit = coalesce(d.on_limit, 'queue'),
+        priority = coalesce(d.priority, 0),
         created_by = coalesce(t.created_by, created_by, d.created_by),
         is_public = coalesce(d.is_public, true)
     from jsonb_populate_record(null::public.archon_workflow_templates, document) as d
@@ -653,13 +724,166 @@ comment on function public.archon_workflow_delete_template(uuid) is
   'Removes a template and its versions, unless it has executions.';
 
 
+create or replace function public.archon_workflow_lock_template(template_id uuid) returns boolean
+language plpgsql volatile security invoker set search_path = ''
+as $$
+begin
+  -- The second lock is what the foreign key takes anyhow. A save, which may bring a limit, waits for either.
+  if exists (
+    select from public.archon_workflow_templates as t
+    where t.id = template_id and t.max_concurrent_executions is not null
+  ) then
+    perform from public.archon_workflow_templates as t where t.id = template_id for no key update;
+  else
+    perform from public.archon_workflow_templates as t where t.id = template_id for key share;
+  end if;
+  return exists (
+    select from public.archon_workflow_templates as t
+    where t.id = template_id and t.max_concurrent_executions is not null
+  );
+end
+$$;
+
+comment on function public.archon_workflow_lock_template(uuid) is
+  'Holds a template''s limit still and says whether there is one; those that create executions of a limited '
+  'template wait for each other.';
+
+
+create or replace function public.archon_workflow_make_room(
+  template_id uuid,
+  newcomer uuid,
+  may_be_refused boolean
+) returns void
+language plpgsql volatile security invoker set search_path = ''
+as $$
+declare
+  template record;
+  live uuid[];
+  oldest uuid;
+begin
+  select t.name, t.max_concurrent_executions as allowed, t.on_limit into template
+  from public.archon_workflow_templates as t where t.id = template_id;
+  if template.on_limit = 'queue' then
+    return;
+  end if;
+
+  live := array(
+    select x.id from public.archon_workflow_executions as x
+    where x.place is not null and x.workflow_template_id = template_id
+      and (template.on_limit = 'reject' or not x.control_requests @> '[{"action": "cancel"}]')
+    order by x.created_at desc, x.id desc
+  );
+  if cardinality(live) < template.allowed then
+    return;
+  end if;
+
+  if template.on_limit = 'cancel_oldest' then
+    live := live[template.allowed:];
+    perform public.archon_workflow_lock_executions(live);
+    for oldest in
+      select x.id from public.archon_workflow_executions as x
+      where x.id = any (live) and x.completed_at is null
+    loop
+      perform public.archon_workflow_request_control(oldest, jsonb_build_object(
+        'id', gen_random_uuid(), 'action', 'cancel', 'requested_by', format('limit of %s', template.name),
+        'reason', format('execution %s takes its place', newcomer)
+      ));
+    end loop;
+  elsif may_be_refused then
+    raise exception using
+      errcode = 'AW109',
+      message = format(
+        'template %L lets at most %s of its executions run at a time, and %s have not ended: %s%s',
+        template.name, template.allowed, cardinality(live), array_to_string(live[:5], ', '),
+        case when cardinality(live) > 5 then ', ...' else '' end
+      ),
+      hint = 'Try again when one of them has ended, or cancel one of them; with on_limit queue an execution '
+        'waits for its turn.';
+  end if;
+end
+$$;
+
+comment on function public.archon_workflow_make_room(uuid, uuid, boolean) is
+  'What a limited, locked template does for an execution more: nothing, refuse it, or cancel the oldest.';
+
+
+create or replace function public.archon_workflow_admit(template_id uuid) returns void
+language plpgsql volatile security invoker set search_path = ''
+as $$
+declare
+  room bigint;
+  admitted uuid;
+begin
+  -- Looked at twice: a template without room, the usual case, is not locked.
+  for look in 1..2 loop
+    select coalesce(t.max_concurrent_executions, 2147483647) - (
+      select count(*) from public.archon_workflow_executions as x
+      where x.place = 'taken' and x.workflow_template_id = template_id
+    ) into room
+    from public.archon_workflow_templates as t where t.id = template_id;
+    if coalesce(room, 0) <= 0 then
+      return;
+    end if;
+    if look = 1 then
+      perform from public.archon_workflow_templates as t where t.id = template_id for no key update;
+    end if;
+  end loop;
+
+  for admitted in
+    update public.archon_workflow_executions as x
+    set place = 'taken'
+    where x.id in (
+      select w.id from public.archon_workflow_executions as w
+      where w.place = 'awaited' and w.workflow_template_id = template_id
+        and w.owner_id is null and (w.status = 'pending' or w.wake_at <= clock_timestamp())
+      order by w.priority desc, w.created_at, w.id limit room
+      for no key update skip locked
+    )
+    returning x.id
+  loop
+    perform pg_notify('archon_workflows', admitted::text);
+  end loop;
+end
+$$;
+
+comment on function public.archon_workflow_admit(uuid) is
+  'Gives the free places of a template to those that await one: by priority, then by age.';
+
+
+create or replace function public.archon_workflow_queue(execution_id uuid) returns jsonb
+language sql stable security invoker set search_path = ''
+as $$
+  select jsonb_build_object(
+    'allowed', t.max_concurrent_executions,
+    'ahead', (
+      select count(*) from public.archon_workflow_executions as w
+      where w.place = 'awaited' and w.workflow_template_id = x.workflow_template_id
+        and (-w.priority, w.created_at, w.id) < (-x.priority, x.created_at, x.id)
+    ),
+    'taken_by', array(
+      select h.id from public.archon_workflow_executions as h
+      where h.place = 'taken' and h.workflow_template_id = x.workflow_template_id
+      order by h.created_at, h.id limit 5
+    )
+  )
+  from public.archon_workflow_executions as x
+  join public.archon_workflow_templates as t on t.id = x.workflow_template_id
+  where x.id = execution_id and x.place = 'awaited'
+$$;
+
+comment on function public.archon_workflow_queue(uuid) is
+  'How many executions come before one that awaits a place, and which have the places; null when it awaits none.';
+
+
 create or replace function public.archon_workflow_create_execution(execution jsonb) returns jsonb
 language plpgsql volatile security invoker set search_path = ''
 as $$
 declare
   given public.archon_workflow_executions :=
     jsonb_populate_record(null::public.archon_workflow_executions, execution);
+  is_limited boolean := public.archon_workflow_lock_template(given.workflow_template_id);
   parent public.archon_workflow_executions;
+  requests jsonb;
   known record;
 begin
   if given.parent_execution_id is not null then
@@ -720,25 +944,39 @@ begin
         hint = 'Read the template again; it may have been deleted.';
     end if;
 
+    if is_limited then
+      perform public.archon_workflow_make_room(
+        given.workflow_template_id, given.id, may_be_refused => true
+      );
+    end if;
+
     -- A child made while its parent is being paused or cancelled is told so too.
+    requests := coalesce(jsonb_path_query_array(
+      parent.control_requests,
+      '$[*] ? (@.action == "pause" || @.action == "resume" || @.action == "cancel")'
+    ), '[]');
     insert into public.archon_workflow_executions (
       id, workflow_template_id, workflow_version_id, triggered_by, trigger_context, input_parameters,
       execution_context, total_steps, timeout_seconds, idempotency_key, parent_execution_id, parent_step_path,
-      root_execution_id, link_depth, control_requests
+      root_execution_id, link_depth, control_requests, priority, place, wake_at
     )
     values (
       given.id, given.workflow_template_id, given.workflow_version_id, given.triggered_by,
       coalesce(given.trigger_context, '{}'), coalesce(given.input_parameters, '{}'),
       coalesce(given.trigger_context, '{}'), given.total_steps, given.timeout_seconds, given.idempotency_key,
       given.parent_execution_id, given.parent_step_path,
-      coalesce(parent.root_execution_id, given.id), coalesce(parent.link_depth + 1, 0),
-      coalesce(jsonb_path_query_array(
-        parent.control_requests,
-        '$[*] ? (@.action == "pause" || @.action == "resume" || @.action == "cancel")'
-      ), '[]')
+      coalesce(parent.root_execution_id, given.id), coalesce(parent.link_depth + 1, 0), requests,
+      coalesce(given.priority, greatest(parent.priority, (
+        select t.priority from public.archon_workflow_templates as t where t.id = given.workflow_template_id
+      ))),
+      case when is_limited then 'awaited' end,
+      case when is_limited and requests <> '[]' then clock_timestamp() end
     )
     on conflict do nothing;
     if found then
+      if is_limited then
+        perform public.archon_workflow_admit(given.workflow_template_id);
+      end if;
       perform pg_notify('archon_workflows', given.id::text);
       return jsonb_build_object('id', given.id, 'existed', false);
     end if;
@@ -770,6 +1008,9 @@ create or replace function public.archon_workflow_claim(
   execution_id uuid default null
 ) returns jsonb
 language plpgsql volatile security invoker set search_path = ''
+-- Plans are kept for the session: they must not be those that were good while nothing waited.
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off
 as $$
 #variable_conflict use_variable
 declare
@@ -777,26 +1018,50 @@ declare
   free_ids uuid[];
   claims jsonb;
 begin
+  -- An execution that awaits a place is taken only to be cancelled, or to be paused before it starts.
   if execution_id is not null then
+    perform public.archon_workflow_admit(x.workflow_template_id)
+    from public.archon_workflow_executions as x where x.id = execution_id and x.place = 'awaited';
     free_ids := array(
       select x.id from public.archon_workflow_executions as x
       where x.id = execution_id and x.completed_at is null
         and (x.wake_at <= moment or (x.wake_at is null and x.status <> 'paused'))
         and (x.lease_expires_at is null or x.lease_expires_at <= moment)
+        and (x.place is distinct from 'awaited' or x.control_requests @> '[{"action": "cancel"}]'
+          or x.control_requests -> -1 ->> 'action' = 'pause')
       for no key update skip locked
     );
   else
+    perform public.archon_workflow_admit(limited.id)
+    from (
+      -- The templates that some execution waits for, one step in the index for each.
+      with recursive awaited as (
+        (
+          select x.workflow_template_id as id from public.archon_workflow_executions as x
+          where x.place = 'awaited' order by x.workflow_template_id limit 1
+        )
+        union all
+        select (
+          select x.workflow_template_id from public.archon_workflow_executions as x
+          where x.place = 'awaited' and x.workflow_template_id > a.id order by x.workflow_template_id limit 1
+        )
+        from awaited as a where a.id is not null
+      )
+      select a.id from awaited as a where a.id is not null
+    ) as limited;
     free_ids := array(
       select x.id from public.archon_workflow_executions as x
       where x.wake_at <= moment and (x.lease_expires_at is null or x.lease_expires_at <= moment)
+        and (x.place is distinct from 'awaited' or x.control_requests @> '[{"action": "cancel"}]'
+          or x.control_requests -> -1 ->> 'action' = 'pause')
       order by x.wake_at limit max_count
       for no key update skip locked
     );
     free_ids := free_ids || array(
       select x.id from public.archon_workflow_executions as x
-      where x.status in ('pending', 'running') and x.wake_at is null
+      where x.status in ('pending', 'running') and x.wake_at is null and x.place is distinct from 'awaited'
         and (x.lease_expires_at is null or x.lease_expires_at <= moment)
-      order by x.created_at limit max_count - cardinality(free_ids)
+      order by x.priority desc, x.created_at limit max_count - cardinality(free_ids)
       for no key update skip locked
     );
   end if;
@@ -1138,6 +1403,8 @@ declare
   targets uuid[] := array[execution_id];
   found_targets uuid[];
   current record;
+  template_id uuid;
+  is_limited boolean := false;
   allowed text[] := case action
     when 'pause' then array['pending', 'running']
     when 'resume' then array['paused']
@@ -1149,6 +1416,11 @@ declare
     else array[]::text[]
   end;
 begin
+  if action = 'retry' then
+    select x.workflow_template_id into template_id
+    from public.archon_workflow_executions as x where x.id = execution_id;
+    is_limited := public.archon_workflow_lock_template(template_id);
+  end if;
   -- A child that appears before the lock is held is found in the next turn; after it none can appear.
   loop
     perform public.archon_workflow_lock_executions(targets);
@@ -1158,7 +1430,7 @@ begin
     targets := found_targets;
   end loop;
 
-  select x.status, x.seen_request_ids, x.error_message into current
+  select x.status, x.seen_request_ids, x.error_message, x.parent_execution_id into current
   from public.archon_workflow_executions as x where x.id = execution_id;
   if not found then
     raise exception using
@@ -1176,8 +1448,16 @@ begin
       hint = format('%s needs an execution that is %s.', initcap(action), array_to_string(allowed, ' or '));
   end if;
 
+  -- A child is never refused: its parent is retried already and waits for it.
+  if is_limited then
+    perform public.archon_workflow_make_room(
+      template_id, execution_id, may_be_refused => current.parent_execution_id is null
+    );
+  end if;
+
   update public.archon_workflow_executions as x
   set status = case when action = 'retry' then 'pending' else x.status end,
+      place = case when is_limited then 'awaited' else x.place end,
       execution_log = case
         when action = 'retry' then x.execution_log || jsonb_build_array(jsonb_build_object(
           'timestamp', moment, 'level', 'warning', 'step_index', null, 'step_name', null,
@@ -1190,11 +1470,16 @@ begin
       end,
       control_requests = x.control_requests || stamped,
       seen_request_ids = (array_prepend(request_id, x.seen_request_ids))[:100],
-      wake_at = case when x.status = 'paused' or x.wake_at is not null then moment else x.wake_at end
+      wake_at = case
+        when x.status = 'paused' or x.place = 'awaited' or x.wake_at is not null then moment else x.wake_at
+      end
   where x.id = any (targets)
     and (x.id = execution_id or x.completed_at is null)
     and request_id <> all (x.seen_request_ids);
 
+  if is_limited then
+    perform public.archon_workflow_admit(template_id);
+  end if;
   perform pg_notify('archon_workflows', target::text) from unnest(targets) as target;
   return public.archon_workflow_execution_record(execution_id);
 end
@@ -1262,6 +1547,10 @@ declare
     'archon_workflow_execution_record(uuid)',
     'archon_workflow_save_template(uuid, uuid, jsonb, text, text, text, boolean, text, integer)',
     'archon_workflow_delete_template(uuid)',
+    'archon_workflow_lock_template(uuid)',
+    'archon_workflow_make_room(uuid, uuid, boolean)',
+    'archon_workflow_admit(uuid)',
+    'archon_workflow_queue(uuid)',
     'archon_workflow_create_execution(jsonb)',
     'archon_workflow_lock_executions(uuid[])',
     'archon_workflow_claim(text, double precision, integer, uuid)',
@@ -1277,7 +1566,8 @@ declare
     'archon_workflow_touch()',
     'archon_workflow_refuse_change()',
     'archon_workflow_enter_status()',
-    'archon_workflow_announce()'
+    'archon_workflow_announce()',
+    'archon_workflow_apply_limit()'
   ];
   -- Supabase's roles, where they exist. Default privileges may have granted them anything, or nothing.
   readers text := (

@@ -14,10 +14,10 @@ begin
   perform pg_advisory_xact_lock(7021783291);
   if to_regprocedure('public.archon_workflow_schema_version()') is not null then
     execute 'select public.archon_workflow_schema_version()' into found_version;
-    if found_version > 1 then
+    if found_version > 2 then
       raise exception using
         errcode = 'AW201',
-        message = format('the database has schema version %s, this file removes version 1', found_version),
+        message = format('the database has schema version %s, this file removes version 2', found_version),
         hint = 'Use the file of the newer program; nothing was changed.';
     end if;
   end if;
@@ -36,6 +36,10 @@ drop function if exists
   public.archon_workflow_execution_record(uuid),
   public.archon_workflow_save_template(uuid, uuid, jsonb, text, text, text, boolean, text, integer),
   public.archon_workflow_delete_template(uuid),
+  public.archon_workflow_lock_template(uuid),
+  public.archon_workflow_make_room(uuid, uuid, boolean),
+  public.archon_workflow_admit(uuid),
+  public.archon_workflow_queue(uuid),
   public.archon_workflow_create_execution(jsonb),
   public.archon_workflow_lock_executions(uuid[]),
   public.archon_workflow_claim(text, double precision, integer, uuid),
@@ -49,7 +53,8 @@ drop function if exists
   public.archon_workflow_touch(),
   public.archon_workflow_refuse_change(),
   public.archon_workflow_enter_status(),
-  public.archon_workflow_announce();
+  public.archon_workflow_announce(),
+  public.archon_workflow_apply_limit();
 
 notify pgrst, 'reload schema';
 

@@ -12,8 +12,9 @@ with expected_columns (table_name, columns) as (
     ('archon_workflow_templates', array[
       'id uuid', 'name text', 'title text', 'description text', 'version text', 'version_number integer',
       'status text', 'category text', 'tags jsonb', 'parameters jsonb', 'outputs jsonb', 'steps jsonb',
-      'timeout_minutes double precision', 'max_retries integer', 'created_by text', 'is_public boolean',
-      'search_text text', 'created_at timestamp with time zone', 'updated_at timestamp with time zone'
+      'timeout_minutes double precision', 'max_retries integer', 'max_concurrent_executions integer',
+      'on_limit text', 'priority integer', 'created_by text', 'is_public boolean', 'search_text text',
+      'created_at timestamp with time zone', 'updated_at timestamp with time zone'
     ]),
     ('archon_workflow_template_versions', array[
       'id uuid', 'workflow_template_id uuid', 'version_number integer', 'version_tag text',
@@ -23,7 +24,7 @@ with expected_columns (table_name, columns) as (
     ('archon_workflow_executions', array[
       'id uuid', 'workflow_template_id uuid', 'workflow_version_id uuid', 'triggered_by text',
       'trigger_context jsonb', 'input_parameters jsonb', 'execution_context jsonb', 'status text',
-      'pause_reason text', 'current_step_index integer', 'total_steps integer',
+      'priority integer', 'place text', 'pause_reason text', 'current_step_index integer', 'total_steps integer',
       'progress_percentage double precision', 'idempotency_key text', 'parent_execution_id uuid',
       'parent_step_path text', 'root_execution_id uuid', 'link_depth integer', 'control_requests jsonb',
       'seen_request_ids uuid[]', 'output_data jsonb', 'error_message text', 'error_details jsonb',
@@ -51,7 +52,8 @@ with expected_columns (table_name, columns) as (
       'archon_workflow_templates_pkey', 'one_template_per_name', 'name_is_snake_case',
       'parameters_are_an_object', 'status_is_known', 'version_number_starts_at_1', 'tags_are_a_list',
       'version_is_semantic', 'outputs_are_an_object', 'steps_are_a_list_with_something_in_it',
-      'max_retries_is_not_negative', 'timeout_is_positive'
+      'max_retries_is_not_negative', 'timeout_is_positive', 'limit_is_positive', 'on_limit_is_known',
+      'priority_is_small'
     ]),
     ('archon_workflow_template_versions', array[
       'archon_workflow_template_versions_pkey', 'one_row_per_version_number',
@@ -66,7 +68,8 @@ with expected_columns (table_name, columns) as (
       'progress_is_100_only_when_completed', 'a_lease_has_an_owner', 'timeout_is_positive',
       'progress_is_between_0_and_100', 'running_has_started', 'current_step_within_total_steps',
       'paused_at_only_while_paused', 'completed_at_only_when_finished', 'paused_has_a_reason',
-      'failed_says_why', 'only_a_child_is_linked', 'counts_are_not_negative'
+      'failed_says_why', 'only_a_child_is_linked', 'counts_are_not_negative', 'priority_is_small',
+      'place_is_known', 'running_awaits_no_place', 'finished_keeps_no_place'
     ]),
     ('archon_workflow_step_executions', array[
       'archon_workflow_step_executions_pkey', 'one_row_per_step_path', 'steps_go_with_their_execution',
@@ -86,8 +89,8 @@ with expected_columns (table_name, columns) as (
       'archon_workflow_executions_by_status', 'archon_workflow_executions_by_triggered_by',
       'archon_workflow_executions_by_started_at', 'archon_workflow_executions_by_created_at',
       'archon_workflow_executions_by_root', 'archon_workflow_executions_by_parent',
-      'archon_workflow_executions_one_per_idempotency_key', 'archon_workflow_executions_to_advance',
-      'archon_workflow_executions_to_wake'
+      'archon_workflow_executions_one_per_idempotency_key', 'archon_workflow_executions_to_take',
+      'archon_workflow_executions_by_place', 'archon_workflow_executions_to_wake'
     ]),
     ('archon_workflow_step_executions', array[
       'archon_workflow_step_executions_by_step_index', 'archon_workflow_step_executions_by_status',
@@ -96,7 +99,7 @@ with expected_columns (table_name, columns) as (
 ), expected_triggers (table_name, names) as (
   values
     ('archon_workflow_templates', array[
-      'archon_workflow_templates_updated_at'
+      'archon_workflow_templates_updated_at', 'archon_workflow_templates_limit'
     ]),
     ('archon_workflow_template_versions', array[
       'archon_workflow_template_versions_never_change'
@@ -115,6 +118,10 @@ with expected_columns (table_name, columns) as (
     ('archon_workflow_execution_record(uuid)', true),
     ('archon_workflow_save_template(uuid, uuid, jsonb, text, text, text, boolean, text, integer)', true),
     ('archon_workflow_delete_template(uuid)', true),
+    ('archon_workflow_lock_template(uuid)', true),
+    ('archon_workflow_make_room(uuid, uuid, boolean)', true),
+    ('archon_workflow_admit(uuid)', true),
+    ('archon_workflow_queue(uuid)', true),
     ('archon_workflow_create_execution(jsonb)', true),
     ('archon_workflow_lock_executions(uuid[])', true),
     ('archon_workflow_claim(text, double precision, integer, uuid)', true),
@@ -128,7 +135,8 @@ with expected_columns (table_name, columns) as (
     ('archon_workflow_touch()', false),
     ('archon_workflow_refuse_change()', false),
     ('archon_workflow_enter_status()', false),
-    ('archon_workflow_announce()', false)
+    ('archon_workflow_announce()', false),
+    ('archon_workflow_apply_limit()', false)
 ), tables as (
   select table_name, to_regclass('public.' || table_name) as id from expected_columns
 ), functions as (
@@ -167,7 +175,7 @@ with expected_columns (table_name, columns) as (
   from tables as t cross join roles as r where r.writes
 ), checks (section, "check", ok, detail) as (
   select 1, 'schema version',
-    coalesce(btrim(p.prosrc) = 'select 1', false),
+    coalesce(btrim(p.prosrc) = 'select 2', false),
     coalesce('function says: ' || btrim(p.prosrc), 'missing')
   from (select to_regprocedure('public.archon_workflow_schema_version()') as id) as f
   left join pg_proc as p on p.oid = f.id

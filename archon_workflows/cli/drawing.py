@@ -53,7 +53,7 @@ class Drawing:
         text.append(f" {printable(execution.workflow_name)}", "bold")
         text.append(f" {printable(execution.version_tag)}  ", "dim")
         text.append(execution.status, _MARKS[execution.status][1])
-        text.append(f" ({execution.pause_reason})" if execution.pause_reason else "")
+        text.append(why_not_running(execution))
         text.append(f"  {execution.progress_percentage:.0f} %")
         return text.append(f"  {duration(execution.started_at, execution.completed_at, now)}", "dim")
 
@@ -83,6 +83,13 @@ class Drawing:
         if len(kept) < len(lines):
             drawn.append(Text(f"  {len(lines) - len(kept)} more steps are not shown", "dim"))
         return drawn
+
+
+def why_not_running(execution: ExecutionRecord) -> str:
+    """Return in brackets what an execution is paused for, or that it awaits a place; else nothing."""
+    if execution.pause_reason is not None:
+        return f" ({execution.pause_reason})"
+    return " (awaits a place)" if execution.place == "awaited" else ""
 
 
 def shown_status(step: StepRecord) -> str:

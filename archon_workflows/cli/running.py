@@ -12,7 +12,14 @@ from rich.text import Text
 
 from archon_workflows.bootstrap import Application
 from archon_workflows.cli.authoring import report_filed
-from archon_workflows.cli.drawing import Drawing, duration, log_lines, now_utc, outcome_lines
+from archon_workflows.cli.drawing import (
+    Drawing,
+    duration,
+    log_lines,
+    now_utc,
+    outcome_lines,
+    why_not_running,
+)
 from archon_workflows.cli.exits import ExitCode, exit_code_of
 from archon_workflows.cli.history import History, read_history
 from archon_workflows.cli.inputs import bind_pairs, execution_id, is_template_name, read_document, read_object
@@ -56,6 +63,7 @@ class RunOptions:
     version: str | None
     allow_draft: bool
     idempotency_key: str | None
+    priority: int | None
 
 
 def run(
@@ -77,6 +85,9 @@ def run(
     idempotency_key: Annotated[
         str | None, typer.Option(help="A second run with the same key finds the execution of the first.")
     ] = None,
+    priority: Annotated[
+        int | None, typer.Option(min=-100, max=100, help="Higher ones start first; default: the template's.")
+    ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Store the execution and leave it to a running server.")
     ] = False,
@@ -94,6 +105,7 @@ def run(
         version=version,
         allow_draft=allow_draft,
         idempotency_key=idempotency_key,
+        priority=priority,
     )
     printer = Printer(as_json=json)
     perform(printer, partial(_run, printer, options, detach=detach, tools=tools))
@@ -130,6 +142,7 @@ async def _start(
             version=options.version,
             allow_draft=options.allow_draft,
             idempotency_key=options.idempotency_key,
+            priority=options.priority,
             triggered_by=caller_name(),
         )
     )
@@ -196,7 +209,7 @@ async def _executions(printer: Printer, which: ExecutionFilter, *, limit: int, o
 
 
 def _row(execution: ExecutionRecord) -> tuple[str, ...]:
-    status = execution.status + (f" ({execution.pause_reason})" if execution.pause_reason else "")
+    status = execution.status + why_not_running(execution)
     return (
         str(execution.id),
         execution.workflow_name,

@@ -168,6 +168,7 @@ class Engine:
             self._owners.pop(execution_id, None)
             self._preparing.discard(execution_id)
             self._fewer_owned.set()
+            self._work_may_be_there.set()
         self.changes.tell(execution_id, settled=True)
 
     async def _advance_claimed(self, claim: Claim, lease: Lease) -> bool:
@@ -217,15 +218,19 @@ class Engine:
 
     async def _look_for_work(self) -> None:
         while not self._stopping:
-            room = self._room
-            found = await self._patiently(partial(self._claim_free, room)) if room > 0 else 0
+            room = max(self._room, 0)
+            found = await self._patiently(partial(self._claim_free, room))
             if found is None:
                 await self._let_owners_come_back()
-            elif found < room or room <= 0:
+            elif found < room or room == 0:
                 await self._wait_for_hint()
 
     async def _claim_free(self, room: int) -> int:
-        """Claim what is free; what this process owns is not, even if its lease ran out in an outage."""
+        """Claim what is free; what this process owns is not, even if its lease ran out in an outage.
+
+        Without room nothing is claimed, but free places of limited templates are given away: a child that
+        gets one is advanced by its parent's owner, room or not.
+        """
         if not all(owner.lease.runs for owner in self._owners.values()):
             await self._renew()
         return await self._claim(limit=room)

@@ -21,6 +21,7 @@ from archon_workflows.model.records import (
     ExecutionFilter,
     ExecutionRecord,
     Page,
+    Queue,
     StepFilter,
     StepRecord,
 )
@@ -45,8 +46,8 @@ class Executions:
         Raises:
             NotFound: no such template or version.
             InvalidParameters: the input does not fit the template's parameters.
-            Conflict: the template does not run (``draft_not_allowed``, ``template_archived``), or the
-                idempotency key names an execution of another template.
+            Conflict: the template does not run (``draft_not_allowed``, ``template_archived``,
+                ``too_many_executions``), or the idempotency key names an execution of another template.
         """
         created, warnings = await self._launcher.launch(request)
         if not created.existed:
@@ -61,6 +62,10 @@ class Executions:
             NotFound: ``execution_not_found``.
         """
         return await self._repository.read_execution(execution_id)
+
+    async def read_queue(self, execution_id: UUID) -> Queue | None:
+        """Return what is before an execution that awaits a place; ``None`` when it awaits none."""
+        return await self._repository.read_queue(execution_id)
 
     async def read_steps(
         self,

@@ -34,7 +34,8 @@ class Launcher:
         Raises:
             NotFound: no such template or version.
             InvalidParameters: the input does not fit.
-            Conflict: the template's status does not allow a run, or the idempotency key is taken.
+            Conflict: the template's status does not allow a run, the idempotency key is taken, or the
+                template's limit rejects another execution (``too_many_executions``).
         """
         template = await self._repository.read_template(name=request.workflow)
         warnings = runnable(template, allow_draft=request.allow_draft)
@@ -49,6 +50,7 @@ class Launcher:
             input_parameters=self._bound(plan, request.parameters),
             total_steps=plan.total_steps,
             timeout_seconds=plan.template.timeout_minutes * 60,
+            priority=request.priority,
             idempotency_key=request.idempotency_key,
         )
         return await self._repository.create_execution(new), warnings
@@ -63,7 +65,7 @@ class Launcher:
 
         Raises:
             WorkflowError: with the step error's code (``workflow_not_found``, ``workflow_not_runnable``,
-                ``invalid_parameters``, ``link_too_deep``).
+                ``invalid_parameters``, ``link_too_deep``, ``too_many_executions``).
         """
         parent = await self._repository.read_execution(parent_id)
         if parent.link_depth + 1 > self._max_link_depth:

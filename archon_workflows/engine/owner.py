@@ -112,14 +112,16 @@ class Owner:
         self._draining = False
         self._scope = anyio.CancelScope()
 
-    async def run(self, requests: Iterable[ControlRequest]) -> bool:
+    async def run(self, waiting: Sequence[ControlRequest]) -> bool:
         """Advance the execution; return whether its lease was given back with the last entry.
 
         Args:
-            requests: the control requests that were waiting when the execution was claimed.
+            waiting: the control requests from before the execution was claimed; a pause among them holds
+                even for its first step.
         """
+        self.take_requests(one for one in waiting if one.action in ("pause", "resume"))
         self._post(Started(self._now()))
-        self.take_requests(requests)
+        self.take_requests(waiting)
         released = False
         with self._scope:
             async with asyncio.TaskGroup() as tasks:

@@ -17,6 +17,7 @@ class RunRequest:
         version: a version tag; ``None`` is the newest version.
         allow_draft: run a template of status ``draft``.
         idempotency_key: a second request with it finds the execution of the first.
+        priority: ``None`` is the template's own.
     """
 
     workflow: str
@@ -26,6 +27,7 @@ class RunRequest:
     trigger_context: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     triggered_by: str | None = None
     idempotency_key: str | None = None
+    priority: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ FINISHED_STEP_STATUSES = frozenset({"completed", "failed", "skipped"})
 
 RecordT = TypeVar("RecordT")
 
+Place = Literal["awaited", "taken"]
 PauseReason = Literal["requested", "approval", "in_doubt"]
 ControlAction = Literal["pause", "resume", "cancel", "retry", "approve", "reject", "resolve"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -123,7 +124,13 @@ class ControlRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionRecord:
-    """One row of ``archon_workflow_executions``, with the name and number of its pinned version."""
+    """One row of ``archon_workflow_executions``, with the name and number of its pinned version.
+
+    Attributes:
+        priority: higher ones are taken first.
+        place: whether it awaits one of the places that its template's limit allows, or has one; ``None``
+            without a limit.
+    """
 
     id: UUID
     workflow_template_id: UUID
@@ -139,6 +146,8 @@ class ExecutionRecord:
     current_step_index: int
     total_steps: int
     progress_percentage: float
+    priority: int
+    place: Place | None
     idempotency_key: str | None
     parent_execution_id: UUID | None
     parent_step_path: str | None
@@ -235,7 +244,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewExecution:
-    """An execution to create; ``id`` is made by the caller, so that creating it twice is creating it once."""
+    """An execution to create; ``id`` is made by the caller, so that creating it twice is creating it once.
+
+    Attributes:
+        priority: ``None``: the template's newest one, and at least the parent's.
+    """
 
     id: UUID
     workflow_template_id: UUID
@@ -245,6 +258,7 @@ class NewExecution:
     input_parameters: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     total_steps: int
     timeout_seconds: float
+    priority: int | None = None
     idempotency_key: str | None = None
     parent_execution_id: UUID | None = None
     parent_step_path: str | None = None
@@ -256,6 +270,21 @@ class CreatedExecution:
 
     id: UUID
     existed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """What an execution that awaits a place has before it.
+
+    Attributes:
+        allowed: how many places its template has; ``None`` when the limit was just removed.
+        ahead: executions whose turn comes first.
+        taken_by: the oldest few of those that have the places.
+    """
+
+    allowed: int | None
+    ahead: int
+    taken_by: tuple[UUID, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

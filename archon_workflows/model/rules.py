@@ -75,6 +75,8 @@ RULES: dict[str, Rule] = {
     "unknown_argument": Rule("error", "The tool or workflow takes no argument of that name."),
     "missing_argument": Rule("error", "A required argument of the tool or workflow is missing."),
     "invalid_argument": Rule("error", "A constant argument does not fit the schema of the tool or workflow."),
+    # Limits
+    "on_limit_without_limit": Rule("warning", "`on_limit` has no effect without a limit."),
     # Time
     "delay_over_timeout": Rule("warning", "A wait is longer than the whole run may take."),
     "never_retried": Rule("warning", "`retry_on` names an error that is never retried."),

@@ -10,6 +10,8 @@ TemplateStatus = Literal["draft", "active", "deprecated", "archived"]
 TEMPLATE_STATUSES: tuple[str, ...] = get_args(TemplateStatus)
 ChangeType = Literal["create", "update", "major", "minor", "patch"]
 CHANGE_TYPES: tuple[str, ...] = get_args(ChangeType)
+OnLimit = Literal["queue", "reject", "cancel_oldest"]
+Priority = Annotated[int, Field(ge=-100, le=100)]
 
 _PART = r"(0|[1-9]\d*)"
 _LABEL = r"(0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)"
@@ -98,6 +100,12 @@ class Template(Document):
     """Time limit of a run, pauses not counted."""
     max_retries: Annotated[int, Field(ge=0, le=1_000)] = 3
     """Default `retry_count` of steps with `on_failure: retry`."""
+    max_concurrent_executions: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    """How many of its executions may run (or be paused) at a time; without it any number."""
+    on_limit: OnLimit = "queue"
+    """One execution more: `queue` it until its turn, `reject` it, or `cancel_oldest` in its favour."""
+    priority: Priority = 0
+    """Which executions start first when many wait: higher ones, then older ones."""
     created_by: Annotated[str, StringConstraints(max_length=200)] | None = None
     """Who made it."""
     is_public: bool = True

@@ -17,6 +17,7 @@ from archon_workflows.errors import InvalidRequest
 from archon_workflows.expressions.values import is_object
 from archon_workflows.model.json_values import shown
 from archon_workflows.model.outcomes import JsonValue
+from archon_workflows.model.template import Priority
 from archon_workflows.server.arguments import Arguments, JsonObject
 from archon_workflows.server.presentation.answer import Answer
 from archon_workflows.server.presentation.executions import ExecutionAnswer, present_execution
@@ -40,7 +41,7 @@ calls that a run would make and marks the destructive ones."""
 
 _ALWAYS = ("workflow", "parameters", "version", "allow_draft", "trigger_context", "triggered_by", "mode")
 _TAKES = {
-    "run": (*_ALWAYS, "idempotency_key", "wait_seconds"),
+    "run": (*_ALWAYS, "idempotency_key", "priority", "wait_seconds"),
     "dry_run": (*_ALWAYS, "stubs"),
     "preview": _ALWAYS,
 }
@@ -61,6 +62,8 @@ class RunArguments(Arguments):
     """How long to wait for the end; the server has a limit of its own."""
     idempotency_key: Annotated[str, Field(min_length=1, max_length=500)] | None = None
     """Any text. A second call with it finds the execution of the first instead of starting another."""
+    priority: Priority | None = None
+    """Start it before those with a lower one when many wait, -100 to 100; default: the template's."""
     version: str | None = None
     """A version tag such as 1.2.0; without it the newest version runs."""
     allow_draft: bool = False
@@ -83,6 +86,7 @@ class RunArguments(Arguments):
             trigger_context={} if self.trigger_context is None else self.trigger_context,
             triggered_by=self.triggered_by,
             idempotency_key=self.idempotency_key,
+            priority=self.priority,
         )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from archon_workflows.engine.executions import Executions
 from archon_workflows.errors import NotFound
-from archon_workflows.model.records import Awaiting, ExecutionRecord, StepFilter, StepRecord
+from archon_workflows.model.records import Awaiting, ExecutionRecord, Queue, StepFilter, StepRecord
 
 STEPS_READ = 200
 CHILDREN_READ = 20
@@ -32,12 +32,14 @@ class Standing:
         failed: the step whose failure nothing handled, where there is one.
         running: steps that are under way, the innermost ones.
         waits: in it, and in the executions that its links started.
+        queue: what is before it while it awaits a place among its template's executions.
     """
 
     execution: ExecutionRecord
     failed: StepRecord | None = None
     running: tuple[StepRecord, ...] = ()
     waits: tuple[Wait, ...] = ()
+    queue: Queue | None = None
 
 
 async def read_standing(executions: Executions, execution: ExecutionRecord, *, depth: int = 0) -> Standing:
@@ -54,6 +56,8 @@ async def read_standing(executions: Executions, execution: ExecutionRecord, *, d
             if depth < LINK_DEPTH:
                 waits += await _waits_of_children(executions, page.records, depth)
             return Standing(execution, running=_innermost(page.records), waits=tuple(waits))
+        case "pending" if execution.place == "awaited":
+            return Standing(execution, queue=await executions.read_queue(execution.id))
         case _:
             return Standing(execution)
 

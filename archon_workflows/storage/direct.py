@@ -21,6 +21,7 @@ from archon_workflows.model.records import (
     JournalEntry,
     NewExecution,
     Page,
+    Queue,
     StepFilter,
     StepRecord,
     TemplateFilter,
@@ -147,6 +148,10 @@ class DirectRepository(Repository):
         """See ``Repository``."""
         created = await self._value(statements.CREATE_EXECUTION, rows.execution_json(new))
         return rows.CREATED.validate_python(created)
+
+    async def read_queue(self, execution_id: UUID) -> Queue | None:
+        """See ``Repository``."""
+        return rows.QUEUES.validate_python(await self._value(statements.READ_QUEUE, execution_id))
 
     async def read_execution(self, execution_id: UUID) -> ExecutionRecord:
         """See ``Repository``."""

@@ -21,6 +21,7 @@ _CONFLICTS: Final = {
     "AW106": "parent_ended",
     "AW107": "journal_gap",
     "AW108": "version_is_immutable",
+    "AW109": "too_many_executions",
 }
 _MIGRATIONS: Final = {"AW201": "schema_newer", "AW202": "foreign_tables"}
 

@@ -20,6 +20,7 @@ from archon_workflows.model.records import (
     JournalEntry,
     NewExecution,
     Page,
+    Queue,
     StepFilter,
     StepRecord,
     TemplateFilter,
@@ -89,8 +90,13 @@ class Repository(Protocol):
         Raises:
             NotFound: the version does not exist.
             Conflict: the idempotency key names an execution of another template
-                (``idempotency_key_reused``), or the parent has ended (``parent_ended``).
+                (``idempotency_key_reused``), the parent has ended (``parent_ended``), or the template's limit
+                is reached and rejects further executions (``too_many_executions``).
         """
+        ...
+
+    async def read_queue(self, execution_id: UUID) -> Queue | None:
+        """Return what is before an execution that awaits a place; ``None`` when it awaits none."""
         ...
 
     async def read_execution(self, execution_id: UUID) -> ExecutionRecord:
@@ -133,7 +139,9 @@ class Repository(Protocol):
         """Take up to ``limit`` executions that nobody owns and that have something to do.
 
         These are: pending ones; running ones whose lease ran out; paused ones whose ``wake_at`` has come
-        or that have a control request. With ``execution_id`` only that one is tried.
+        or that have a control request. Those of higher priority come first, then the older ones. One that
+        awaits a place among its template's executions is taken only to be cancelled or paused; free places
+        are given away first. With ``execution_id`` only that one is tried.
         """
         ...
 
@@ -158,7 +166,8 @@ class Repository(Protocol):
 
         Raises:
             NotFound: ``execution_not_found``.
-            Conflict: the execution's status does not allow the action (``wrong_status``).
+            Conflict: the execution's status does not allow the action (``wrong_status``), or a retry would
+                be one execution too many (``too_many_executions``).
         """
         ...
 

@@ -22,6 +22,7 @@ from archon_workflows.model.records import (
     JournalEntry,
     LogEntry,
     NewExecution,
+    Queue,
     StepRecord,
     TemplateRecord,
     VersionRecord,
@@ -37,6 +38,7 @@ EXECUTIONS: Final = TypeAdapter(ExecutionRecord)
 STEPS: Final = TypeAdapter(StepRecord)
 CLAIMS: Final = TypeAdapter(tuple[Claim, ...])
 CREATED: Final = TypeAdapter(CreatedExecution)
+QUEUES: Final = TypeAdapter[Queue | None](Queue | None)
 _REQUESTS: Final = TypeAdapter(tuple[ControlRequest, ...])
 _MOMENT: Final = TypeAdapter(datetime)
 

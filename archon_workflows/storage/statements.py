@@ -12,6 +12,7 @@ CLAIM: Final = "select public.archon_workflow_claim($1, $2, $3, $4)"
 RECORD: Final = "select public.archon_workflow_record($1)"
 RENEW: Final = "select public.archon_workflow_renew($1, $2)"
 RELEASE: Final = "select public.archon_workflow_release($1)"
+READ_QUEUE: Final = "select public.archon_workflow_queue($1)"
 REQUEST_CONTROL: Final = "select public.archon_workflow_request_control($1, $2)"
 
 READ_TEMPLATE: Final = """
@@ -85,11 +86,11 @@ with matching as not materialized (
   select
     x.id, x.workflow_template_id, x.workflow_version_id, t.name as workflow_name, v.version_number,
     v.version_tag, x.status, x.triggered_by, x.trigger_context, x.input_parameters, x.execution_context,
-    x.current_step_index, x.total_steps, x.progress_percentage, x.idempotency_key, x.parent_execution_id,
-    x.parent_step_path, x.root_execution_id, x.link_depth, x.pause_reason, x.control_requests, x.output_data,
-    x.error_message, x.error_details, '[]'::jsonb as execution_log, x.log_dropped_count, x.owner_id,
-    x.fencing_token, x.lease_expires_at, x.journal_sequence, x.wake_at, x.deadline_at, x.created_at,
-    x.updated_at, x.started_at, x.completed_at, x.paused_at
+    x.current_step_index, x.total_steps, x.progress_percentage, x.priority, x.place, x.idempotency_key,
+    x.parent_execution_id, x.parent_step_path, x.root_execution_id, x.link_depth, x.pause_reason,
+    x.control_requests, x.output_data, x.error_message, x.error_details, '[]'::jsonb as execution_log,
+    x.log_dropped_count, x.owner_id, x.fencing_token, x.lease_expires_at, x.journal_sequence, x.wake_at,
+    x.deadline_at, x.created_at, x.updated_at, x.started_at, x.completed_at, x.paused_at
   from (select id from matching order by created_at desc, id desc offset $7 limit $8) as m
   join public.archon_workflow_executions as x on x.id = m.id
   join public.archon_workflow_templates as t on t.id = x.workflow_template_id

@@ -27,6 +27,7 @@ from archon_workflows.model.records import (
     JournalEntry,
     NewExecution,
     Page,
+    Queue,
     StepFilter,
     StepRecord,
     TemplateFilter,
@@ -192,6 +193,10 @@ class SupabaseRepository(Repository):
         """See ``Repository``."""
         created = await self._api.call("create_execution", execution=rows.execution_json(new))
         return rows.CREATED.validate_python(created)
+
+    async def read_queue(self, execution_id: UUID) -> Queue | None:
+        """See ``Repository``."""
+        return rows.QUEUES.validate_python(await self._api.call("queue", execution_id=execution_id))
 
     async def read_execution(self, execution_id: UUID) -> ExecutionRecord:
         """See ``Repository``."""

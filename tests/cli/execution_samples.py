@@ -28,6 +28,8 @@ def execution(**columns: Any) -> ExecutionRecord:
         "current_step_index": 0,
         "total_steps": 2,
         "progress_percentage": 50.0,
+        "priority": 0,
+        "place": None,
         "idempotency_key": None,
         "parent_execution_id": None,
         "parent_step_path": None,

@@ -123,7 +123,7 @@ async def test_a_newer_database_is_refused_and_left_as_it_is(database_url: str) 
     before = await ask(database_url, OBJECTS)
     assert await schema_state(database_url) == "newer"
     for change in (apply_migration, roll_back):
-        with pytest.raises(StorageError, match="version 2") as refused:
+        with pytest.raises(StorageError, match=f"version {SCHEMA_VERSION + 1}") as refused:
             await change(database_url)
         assert refused.value.code == "schema_newer"
     assert await ask(database_url, OBJECTS) == before
@@ -134,6 +134,32 @@ async def test_an_older_database_is_brought_up(database_url: str) -> None:
     assert await schema_state(database_url) == "older"
     await apply_migration(database_url)
     assert await schema_state(database_url) == "current"
+
+
+WITHOUT_LIMITS = """
+alter table archon_workflow_templates
+  drop column max_concurrent_executions cascade, drop column on_limit cascade, drop column priority cascade;
+alter table archon_workflow_executions drop column priority cascade, drop column place cascade;
+create index archon_workflow_executions_to_advance on archon_workflow_executions (created_at)
+  where status in ('pending', 'running') and wake_at is null;
+drop function archon_workflow_lock_template(uuid), archon_workflow_make_room(uuid, uuid, boolean),
+  archon_workflow_admit(uuid), archon_workflow_queue(uuid), archon_workflow_apply_limit() cascade;
+"""
+"""What makes the tables those of version 1."""
+
+
+async def test_a_database_of_version_1_gets_limits_and_keeps_its_executions(database_url: str) -> None:
+    repository = await DirectRepository.connect(database_url)
+    owner = await Owner.of_new(repository)
+    before = await owner.row()
+    await repository.aclose()
+    await run(database_url, WITHOUT_LIMITS + NEWER.format(version=1))
+    await apply_migration(database_url)
+    assert await wrong(database_url) == []
+    repository = await DirectRepository.connect(database_url)
+    assert await repository.read_execution(owner.execution_id) == before
+    assert "archon_workflow_executions_to_advance" not in str(await ask(database_url, OBJECTS))
+    await repository.aclose()
 
 
 async def test_tables_from_elsewhere_are_left_alone(empty_database_url: str) -> None:
@@ -282,6 +308,12 @@ SENTENCES = [
     ("templates", "status = 'odd'", "status_is_known"),
     ("templates", "version = 'new'", "version_is_semantic"),
     ("templates", "timeout_minutes = 0", "timeout_is_positive"),
+    ("templates", "max_concurrent_executions = 0", "limit_is_positive"),
+    ("templates", "on_limit = 'odd'", "on_limit_is_known"),
+    ("templates", "priority = 101", "priority_is_small"),
+    ("executions", "priority = -101", "priority_is_small"),
+    ("executions", "place = 'odd'", "place_is_known"),
+    ("executions", "place = 'awaited'", "running_awaits_no_place"),
 ]
 
 

@@ -93,7 +93,7 @@ def test_each_role_reads_what_it_may_and_nothing_else(project: Project, seeds: S
 
 async def test_only_the_service_role_writes_and_calls(project: Project, mode: str, project_age: Age) -> None:
     functions = await ask(project, FUNCTIONS)
-    assert len(functions) == 15
+    assert len(functions) == 19
     callers = CALLERS if project_age == "old" else NEWER_CALLERS
     assert set(refusals(project, functions, callers["anon"]).values()) == {FORBIDDEN}, mode
     assert set(refusals(project, functions, callers["authenticated"]).values()) == {FORBIDDEN}
@@ -102,7 +102,7 @@ async def test_only_the_service_role_writes_and_calls(project: Project, mode: st
 
 async def test_nobody_calls_a_trigger_by_hand(project: Project) -> None:
     names = await ask(project, TRIGGER_FUNCTIONS)
-    assert len(names) == 4
+    assert len(names) == 5
     for headers in CALLERS.values():
         answers = [project.http.post(project.rest(f"rpc/{name}"), json={}, headers=headers) for name in names]
         assert {answer.json()["code"] for answer in answers} == {"PGRST202"}

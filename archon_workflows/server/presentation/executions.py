@@ -13,6 +13,7 @@ from archon_workflows.model.records import (
     ExecutionRecord,
     ExecutionStatus,
     Page,
+    Queue,
     StepRecord,
 )
 from archon_workflows.server.presentation.answer import (
@@ -54,6 +55,14 @@ class WaitFacts(TypedDict):
     message: NotRequired[str]
 
 
+class QueueFacts(TypedDict):
+    """The execution waits until its template's limit lets it start."""
+
+    ahead: Annotated[int, Field(description="How many executions start before it.")]
+    max_concurrent_executions: NotRequired[int]
+    taken_by: NotRequired[Annotated[list[str], Field(description="Execution ids, the oldest five.")]]
+
+
 class ExecutionFacts(TypedDict):
     """One execution, short."""
 
@@ -75,6 +84,7 @@ class ExecutionAnswer(ExecutionFacts):
     pause_reason: NotRequired[str]
     running: NotRequired[Annotated[list[str], Field(description="Step paths that are under way.")]]
     waits: NotRequired[list[WaitFacts]]
+    queue: NotRequired[QueueFacts]
     output: NotRequired[Any]
     output_characters: NotRequired[
         Annotated[int, Field(description="Size of an output that is too long to be shown unasked.")]
@@ -122,6 +132,7 @@ def present_execution(
             "pause_reason": execution.pause_reason if execution.status == "paused" else None,
             "running": [step.step_path for step in standing.running],
             "waits": [_wait_facts(wait) for wait in standing.waits],
+            "queue": _queue_facts(standing.queue) if standing.queue is not None else None,
             "warnings": list(warnings),
             "existed": existed or None,
             "next": calls,
@@ -270,6 +281,20 @@ def _wait_facts(wait: Wait) -> dict[str, Any]:
     return without_empty(facts)
 
 
+def _queue_facts(queue: Queue) -> dict[str, Any]:
+    further = {
+        "max_concurrent_executions": queue.allowed,
+        "taken_by": [str(execution_id) for execution_id in queue.taken_by],
+    }
+    return {"ahead": queue.ahead, **without_empty(further)}
+
+
+def _queue_line(execution: ExecutionRecord, queue: Queue) -> str:
+    taken = f", which {', '.join(map(str, queue.taken_by))} have now" if queue.taken_by else ""
+    places = "a place" if queue.allowed is None else f"one of the {queue.allowed} places"
+    return f"waits for {places} of {execution.workflow_name}{taken}; {queue.ahead} start before it"
+
+
 def _asked(wait: Wait) -> str:
     if wait.awaiting == "resolution":
         call = wait.step.tool_name or "the call"
@@ -284,6 +309,8 @@ def _head(standing: Standing) -> list[str]:
     lines = [_one_line(execution, failed)]
     if standing.running and execution.status == "running":
         lines.append(f"running: {', '.join(_under_way(step) for step in standing.running[:5])}")
+    if standing.queue is not None:
+        lines.append(_queue_line(execution, standing.queue))
     for wait in standing.waits:
         child = f" in execution {wait.execution.id}" if wait.execution.id != execution.id else ""
         lines.append(f"waits for {wait.awaiting} of {wait.step.step_path}{child}: {short(_asked(wait), 500)}")
