@@ -17,10 +17,16 @@ END_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One process and its way to the database."""
+    """One process and its way to the database; a server also has a port where it listens."""
 
     process: BaseProcess
     proxy: Proxy
+    port: int | None
+
+    @property
+    def role(self) -> str:
+        """What faults call it."""
+        return "worker" if self.port is None else "server"
 
     @property
     def pid(self) -> int:
@@ -65,14 +71,14 @@ class Crew:
 
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["archon_workflows.bootstrap"])
+        self._context.set_forkserver_preload(["archon_workflows.bootstrap", "archon_workflows.server.app"])
         self.workers: list[Worker] = []
 
     def start(self, options: WorkerOptions, proxy: Proxy) -> Worker:
         """Start a worker; it is ready a moment later."""
         process = self._context.Process(target=serve, args=(options,), daemon=True)
         process.start()
-        worker = Worker(process, proxy)
+        worker = Worker(process, proxy, options.port)
         self.workers.append(worker)
         return worker
 

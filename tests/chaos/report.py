@@ -12,7 +12,16 @@ from writers import owner_pid
 
 from archon_workflows.model.records import TERMINAL_STATUSES
 
-GONE = ("worker killed", "worker frozen beyond", "kill at", "freeze at", "network away", "network silent")
+GONE = (
+    "worker killed",
+    "server killed",
+    "worker frozen beyond",
+    "server frozen beyond",
+    "kill at",
+    "freeze at",
+    "network away",
+    "network silent",
+)
 """How the names of those faults begin after which others must take over."""
 
 

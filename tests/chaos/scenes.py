@@ -15,6 +15,7 @@ END_SECONDS = 30.0
 HOPELESS_SECONDS = 3.0
 LOOK_SECONDS = 0.02
 SLOW_NETWORK_SECONDS = 0.05
+WRONG_CLOCK_SECONDS = 7200.0
 
 
 async def calm(workflow: str, stage: Stage) -> None:
@@ -44,6 +45,24 @@ async def frozen(workflow: str, point: str, where: str, stage: Stage) -> None:
     await _is_owned_by(stage, execution_id, other.pid)
     await asyncio.sleep(stage.options.lease_seconds / 2)
     hit.thaw()
+    await stage.until_all_ended(END_SECONDS)
+
+
+async def wrong_clocks(workflow: str, stage: Stage) -> None:
+    """A worker whose machine is hours ahead dies, and one that is hours behind takes over."""
+    await stage.start_worker(clock_ahead_seconds=WRONG_CLOCK_SECONDS)
+    await stage.submit(workflow, 1)
+    await stage.reach(TOOL_ANSWERED, "kill")
+    await stage.start_worker(clock_ahead_seconds=-WRONG_CLOCK_SECONDS)
+    await stage.until_all_ended(END_SECONDS)
+
+
+async def server_killed(workflow: str, stage: Stage) -> None:
+    """The server that an agent asked dies, and another one is there."""
+    await stage.start_worker(serves=True)
+    await stage.submit(workflow, 1)
+    await stage.reach(TOOL_ANSWERED, "kill", where="/s3")
+    await stage.start_worker(serves=True)
     await stage.until_all_ended(END_SECONDS)
 
 
@@ -92,5 +111,7 @@ HITS: Mapping[str, Scene] = {
     "frozen with a failure that would cancel a child": at("freeze", TOOL_ANSWERED, "torn", "/p.flaky"),
     "frozen between a child's creation and its parent's word": at("freeze", CHILD_CREATED, "linked"),
     "frozen between a child's end and its parent's word": at("freeze", CHILD_ENDED, "linked"),
+    "killed with clocks that are wrong by hours": partial(wrong_clocks, "bumpy"),
+    "killed after an agent asked it": partial(server_killed, "slow"),
 }
-"""Each crash point, with a death and with a freeze that is longer than the lease."""
+"""Each crash point, with a death and with a freeze that is longer than the lease; and other deaths."""

@@ -6,10 +6,11 @@ What happens on the stage is the runner's: a script (``tests/chaos/test_chaos.py
 import asyncio
 import json
 import random
+import socket
 import sys
 import time
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,14 @@ from catalogue import CATALOGUE, LINKED, SECRET
 from crash_points import Act, CrashPoints
 from crew import Crew, Worker
 from evidence import Evidence, Fault, Submission, keep_history, read_calls, read_tables
+from front_desk import NotAcknowledged, ask
 from proxy import Connect, Proxy
 from worker import WorkerOptions
 
 from archon_workflows.bootstrap import Application, open_application
 from archon_workflows.engine.verbs import RunRequest
 from archon_workflows.errors import StorageError
-from archon_workflows.model.records import TERMINAL_STATUSES
+from archon_workflows.model.records import TERMINAL_STATUSES, ExecutionRecord
 from archon_workflows.settings import Settings
 
 LEDGER = Path(__file__).parents[1] / "tool_servers" / "chaos_ledger.py"
@@ -93,8 +95,10 @@ class Stage:
         stack.push_async_callback(self.crew.end)
         self.attendant = Attendant(self.client, self._folder / "ledger")
 
-    async def start_worker(self, *, wait: bool = True) -> Worker:
-        """Start a worker behind a proxy of its own."""
+    async def start_worker(
+        self, *, wait: bool = True, serves: bool = False, clock_ahead_seconds: float = 0.0
+    ) -> Worker:
+        """Start a worker behind a proxy of its own; one that serves is asked for executions from now on."""
         proxy = await self._open_proxy()
         options = WorkerOptions(
             folder=self._folder,
@@ -102,6 +106,8 @@ class Stage:
             lease_seconds=self.options.lease_seconds,
             poll_seconds=self.options.poll_seconds,
             statement_seconds=self.options.statement_seconds,
+            port=_free_port() if serves else None,
+            clock_ahead_seconds=clock_ahead_seconds,
             bug=self.options.bug,
         )
         worker = await asyncio.to_thread(self.crew.start, options, proxy)
@@ -132,9 +138,10 @@ class Stage:
         self._biases[saved.template.version_id] = bias
 
     async def submit(self, workflow: str, n: int) -> UUID:
-        """Ask for an execution until the database acknowledges it; twice with one key is once.
+        """Ask for an execution until it is acknowledged; twice with one key is once.
 
-        The template, and those that others link to, are saved when they are first needed.
+        It is asked for at a server if there is one. The template, and those that others link to, are saved
+        when they are first needed.
         """
         for name in (*LINKED, workflow):
             if name not in self._saved:
@@ -142,12 +149,7 @@ class Stage:
         parameters: dict[str, Any] = {"n": n} | ({"secret": SECRET} if workflow == "secretive" else {})
         key = f"{workflow} {uuid4()}"
         request = RunRequest(workflow=workflow, parameters=parameters, idempotency_key=key)
-        while True:
-            try:
-                started = (await self.client.executions.start(request)).execution
-                break
-            except StorageError:
-                await asyncio.sleep(LOOK_SECONDS)
+        started = await self._until_acknowledged(request)
         version_id = started.workflow_version_id
         submission = Submission(
             execution_id=started.id,
@@ -160,6 +162,20 @@ class Stage:
         self.submissions.append(submission)
         self.attendant.attend(submission)
         return started.id
+
+    async def _until_acknowledged(self, request: RunRequest) -> ExecutionRecord:
+        acknowledged: UUID | None = None
+        while True:
+            with suppress(StorageError, NotAcknowledged):
+                acknowledged = acknowledged or await self._ask(request)
+                return await self.client.repository.read_execution(acknowledged)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _ask(self, request: RunRequest) -> UUID:
+        ports = [worker.port for worker in self.crew.able() if worker.port is not None]
+        if ports:
+            return await ask(self.dice.choice(ports), request)
+        return (await self.client.executions.start(request)).execution.id
 
     # -- what is done to it ----------------------------------------------------------------------
 
@@ -242,6 +258,11 @@ async def open_stage(folder: Path, database_url: str, options: StageOptions) -> 
         finally:
             attending.cancel()
             await asyncio.gather(attending, return_exceptions=True)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
 
 
 def _connector(database_url: str) -> Connect:

@@ -20,6 +20,7 @@ from archon_workflows.model.records import TERMINAL_STATUSES
 LOOK_SECONDS = 0.1
 POINT_SECONDS = 2.0
 SLOW_SECONDS = 2.0
+WRONG_CLOCK_SECONDS = 7200.0
 CLIENT_SHARE = 0.15
 """How often the network of the client is hit instead of a worker's."""
 
@@ -129,8 +130,10 @@ class Storm:
     def _kinds(self) -> Mapping[str, Blow]:
         """Return every kind of fault; each notes itself when it really happened."""
         return {
-            "worker killed": self._kill_worker,
-            "worker told to stop": self._stop_worker,
+            "worker killed": partial(self._kill_one, "worker"),
+            "server killed": partial(self._kill_one, "server"),
+            "worker told to stop": partial(self._stop_one, "worker"),
+            "server told to stop": partial(self._stop_one, "server"),
             "worker frozen beyond its lease": partial(self._freeze_worker, self._beyond_lease),
             "worker frozen briefly": partial(self._freeze_worker, self._beyond_lease / 5),
             **{f"{act} at: {point}": partial(self._hit_at, point, act) for act in ACTS for point in POINTS},
@@ -144,20 +147,20 @@ class Storm:
             "answer lost": self._lose_answer,
         }
 
-    async def _kill_worker(self) -> None:
-        for worker in self._some_worker():
-            self._stage.note("worker killed", worker.pid)
+    async def _kill_one(self, role: str) -> None:
+        for worker in self._some_worker(role):
+            self._stage.note(f"{role} killed", worker.pid)
             worker.kill()
 
-    async def _stop_worker(self) -> None:
-        for worker in self._some_worker():
-            self._stage.note("worker told to stop", worker.pid)
+    async def _stop_one(self, role: str) -> None:
+        for worker in self._some_worker(role):
+            self._stage.note(f"{role} told to stop", worker.pid)
             worker.ask_to_stop()
 
     async def _freeze_worker(self, seconds: float) -> None:
         name = "briefly" if seconds < self._stage.options.lease_seconds else "beyond its lease"
         for worker in self._some_worker():
-            self._stage.note(f"worker frozen {name}", worker.pid)
+            self._stage.note(f"{worker.role} frozen {name}", worker.pid)
             worker.freeze()
             await asyncio.sleep(seconds)
             worker.thaw()
@@ -213,9 +216,9 @@ class Storm:
         for proxy in self._some_network("answer lost"):
             proxy.answers_are_lost = True
 
-    def _some_worker(self) -> list[Worker]:
+    def _some_worker(self, role: str | None = None) -> list[Worker]:
         """Return one of the workers that are there and not frozen, if there is one."""
-        able = self._stage.crew.able()
+        able = [worker for worker in self._stage.crew.able() if role in (None, worker.role)]
         return [self._dice.choice(able)] if able else []
 
     def _some_network(self, kind: str) -> list[Proxy]:
@@ -231,5 +234,12 @@ class Storm:
         while True:
             await self._stage.crew.bury()
             if len(self._stage.crew.workers) < self._options.workers:
-                await self._stage.start_worker(wait=False)
+                await self._start_worker()
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _start_worker(self) -> None:
+        """Start what there are fewer of, on a machine whose clocks are wrong by hours."""
+        roles = [worker.role for worker in self._stage.crew.workers]
+        serves = roles.count("server") < roles.count("worker")
+        ahead = self._dice.uniform(-WRONG_CLOCK_SECONDS, WRONG_CLOCK_SECONDS)
+        await self._stage.start_worker(wait=False, serves=serves, clock_ahead_seconds=ahead)

@@ -18,9 +18,12 @@ import anyio
 from crash_points import CrashPoints
 from deliberate_bugs import BUGS
 from writers import writer_name
+from wrong_clocks import be_ahead
 
 from archon_workflows import bootstrap
 from archon_workflows.engine.engine import EngineLimits
+from archon_workflows.server.app import build_server
+from archon_workflows.server.transports import serve_http
 from archon_workflows.settings import Settings
 from archon_workflows.storage.direct import DirectRepository
 from archon_workflows.storage.sessions import SessionLimits
@@ -34,6 +37,8 @@ class WorkerOptions:
         folder: of the run, with the tools file, the crash points and the worker's log.
         database_url: through the worker's own proxy.
         statement_seconds: how long it waits for an answer of the database.
+        port: where it serves MCP over HTTP; ``None``: it is no server.
+        clock_ahead_seconds: how wrong the clocks of its machine are.
         bug: the deliberate bug that it has, if any.
     """
 
@@ -42,6 +47,8 @@ class WorkerOptions:
     lease_seconds: float
     poll_seconds: float
     statement_seconds: float
+    port: int | None = None
+    clock_ahead_seconds: float = 0.0
     bug: str | None = None
 
     @property
@@ -55,6 +62,7 @@ def serve(options: WorkerOptions) -> None:
     _log_to(options.folder / "worker.log")
     _name_sessions(options.statement_seconds)
     _poll_every(options.poll_seconds)
+    be_ahead(options.clock_ahead_seconds)
     if options.bug is not None:
         BUGS[options.bug]()
     CrashPoints(options.folder / "points").install()
@@ -72,10 +80,14 @@ async def _advance(options: WorkerOptions) -> None:
         call_timeout_seconds=20,
     )
     with anyio.open_signal_receiver(signal.SIGTERM) as stops:
-        async with bootstrap.open_application(settings):
+        async with bootstrap.open_application(settings) as application:
             options.ready.with_name(f"ready.{os.getpid()}").touch()
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_leave_with_runner, tasks.cancel_scope)
+                if options.port is not None:
+                    tasks.start_soon(
+                        partial(serve_http, build_server(application), "http", port=options.port)
+                    )
                 await anext(stops)
                 tasks.cancel_scope.cancel()
 
