@@ -17,7 +17,8 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._stream_protocols import ReadStream, WriteStream
 from mcp.shared.message import SessionMessage
-from mcp_types import RequestId
+from mcp_types import JSONRPCError, JSONRPCRequest, RequestId
+from pydantic import ValidationError
 
 from archon_workflows.gateway.configuration import HttpServer
 from archon_workflows.gateway.faults import Fault
@@ -31,6 +32,7 @@ from archon_workflows.model.outcomes import JsonValue
 Inbound = SessionMessage | Exception
 Streams = tuple[MemoryObjectReceiveStream[Inbound], WriteStream[SessionMessage]]
 
+_CALL = b'"tools/call"'
 _CONNECT_SECONDS = 10.0
 _WRITE_SECONDS = 30.0
 _SHORT_ANSWER_SECONDS = 10.0
@@ -70,9 +72,24 @@ class HttpLink(Link):
 
     async def report(self, request_id: RequestId, fault: Fault) -> None:
         """Answer a request of ours with a fault."""
+        await self._answer(fault.as_message(request_id))
+
+    async def is_refused(self, body: bytes) -> bool:
+        """Whether a request is a call that is not to be sent any more; it is answered then."""
+        if _CALL not in body:
+            return False
+        try:
+            refusal = self.refusal(JSONRPCRequest.model_validate_json(body))
+        except ValidationError:
+            return False
+        if refusal is not None:
+            await self._answer(refusal)
+        return refusal is not None
+
+    async def _answer(self, message: JSONRPCError) -> None:
         if self._inbound is not None:
             with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
-                await self._inbound.send(SessionMessage(fault.as_message(request_id)))
+                await self._inbound.send(SessionMessage(message))
 
     @asynccontextmanager
     async def _transport(self) -> AsyncGenerator[tuple[ReadStream[Inbound], WriteStream[SessionMessage]]]:
@@ -132,6 +149,8 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request; what goes wrong is reported to the call and answered with 202 or 503."""
+        if await self._link.is_refused(request.content if request.method == "POST" else b""):
+            return httpx2.Response(HTTPStatus.ACCEPTED, request=request)
         request_id = _request_id(request)
         if request_id is None and request.method != "GET":
             timeouts = cast("dict[str, float | None]", request.extensions.get("timeout", {}))

@@ -15,6 +15,8 @@ from archon_workflows.gateway.faults import Fault
 from archon_workflows.gateway.port import IDEMPOTENCY_KEY, Permit
 from archon_workflows.model.outcomes import JsonValue
 
+_CALL = "tools/call"
+
 
 class Link:
     """The life of one connection to a tool server.
@@ -31,32 +33,31 @@ class Link:
         self.fault = Fault(
             code="connection", message=f"The connection to the tool server {server!r} was lost."
         )
-        self._permits: dict[str, Permit] = {}
+        self._wanted: dict[str, list[Permit | None]] = {}
 
     @contextmanager
     def permitting(self, meta: Mapping[str, str], permit: Permit | None) -> Generator[None]:
-        """Inside the block, the call with that idempotency key is sent only while the permit runs."""
-        key = meta.get(IDEMPOTENCY_KEY)
-        if permit is None or key is None:
-            yield
-            return
-        self._permits[key] = permit
+        """Inside the block the call with that idempotency key is sent if the permit runs; after it never."""
+        key = meta.get(IDEMPOTENCY_KEY, "")
+        wanted = self._wanted.setdefault(key, [])
+        wanted.append(permit)
         try:
             yield
         finally:
-            if self._permits.get(key) is permit:
-                del self._permits[key]
+            wanted.remove(permit)
+            if not wanted:
+                del self._wanted[key]
 
     def refusal(self, message: JSONRPCMessage) -> JSONRPCError | None:
         """Return the answer to a message that is not to be written any more."""
-        if not self._permits or not isinstance(message, JSONRPCRequest) or message.params is None:
+        if not isinstance(message, JSONRPCRequest) or message.method != _CALL or message.params is None:
             return None
         meta = cast("Mapping[str, Any]", message.params.get("_meta") or {})
-        permit = self._permits.get(str(meta.get(IDEMPOTENCY_KEY)))
-        if permit is None or permit.runs:
+        wanted = self._wanted.get(str(meta.get(IDEMPOTENCY_KEY, "")), ())
+        if any(permit is None or permit.runs for permit in wanted):
             return None
-        fault = Fault(code="connection", message="The right to make the call ran out.", sent=False)
-        return fault.as_message(message.id)
+        what = "The right to make the call ran out." if wanted else "Nobody waits for the call any more."
+        return Fault(code="connection", message=what, sent=False).as_message(message.id)
 
     def end(self, fault: Fault | None = None) -> None:
         """Declare the connection lost; the first reason counts; it leaves calls in flight unknown."""

@@ -1,10 +1,13 @@
 """A call whose permit ended is not sent, not even when it was already on its way to be written."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import anyio
-from gateway_harness import LedgerFile, stdio, tool_call
+import pytest
+from gateway_harness import LedgerFile, http_ledger, stdio, tool_call
 
+from archon_workflows.gateway.configuration import HttpServer, StdioServer
 from archon_workflows.gateway.tool_servers import ToolServers
 from archon_workflows.model.outcomes import Succeeded
 
@@ -48,5 +51,37 @@ async def test_a_call_waits_for_its_permit_and_can_be_cancelled_meanwhile(ledger
             await gateway.call(replace(tool_call("say", {"text": "never"}), permit=permit))
         outcome = await gateway.call(tool_call("say", {"text": "next"}))
     assert scope.cancelled_caught
+    assert isinstance(outcome, Succeeded)
+    assert [line["arguments"] for line in ledger.lines("say")] == [{"text": "next"}]
+
+
+@pytest.fixture(params=["stdio", "http", "sse"])
+def server(request: pytest.FixtureRequest, ledger: LedgerFile) -> Iterator[StdioServer | HttpServer]:
+    if request.param == "stdio":
+        yield stdio("ledger", LEDGER=str(ledger.path))
+        return
+    with http_ledger(request.param, ledger) as (found, _):
+        yield found
+
+
+async def test_what_is_cancelled_while_it_waits_to_be_written_is_not_written(
+    server: StdioServer | HttpServer, ledger: LedgerFile
+) -> None:
+    everyone = anyio.CancelScope()
+
+    class Lost(Permit):
+        @property
+        def runs(self) -> bool:
+            everyone.cancel()
+            return False
+
+    async with ToolServers({"ledger": server}) as gateway:
+        await gateway.tools()
+        with everyone:
+            async with anyio.create_task_group() as tasks:
+                for number in range(10):
+                    call = tool_call("say", {"text": f"{number}"}, key=f"execution/l[{number}]")
+                    tasks.start_soon(gateway.call, replace(call, permit=Lost(refusals=0)))
+        outcome = await gateway.call(tool_call("say", {"text": "next"}))
     assert isinstance(outcome, Succeeded)
     assert [line["arguments"] for line in ledger.lines("say")] == [{"text": "next"}]
