@@ -6,7 +6,7 @@ have the clock of one machine, so that their times can be compared.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from uuid import UUID
 
 from catalogue import CATALOGUE, SECRET_TRACES, Expectation
@@ -126,7 +126,7 @@ def recorded_results_are_final(evidence: Evidence) -> Iterator[Broken]:
 def _recorded_spans(writes: Sequence[StepWrite]) -> Mapping[str, list[tuple[float, float]]]:
     """Return from when to when each key's result was recorded; a retry of the execution ends a failure."""
     spans: dict[str, list[tuple[float, float]]] = {}
-    for write, following in zip(writes, (*writes[1:], None), strict=True):
+    for write, following in zip_longest(writes, writes[1:]):
         if write.is_polled_result:
             spans.setdefault(write.query, []).append((write.at, float("inf")))
         elif write.is_final:

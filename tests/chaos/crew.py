@@ -71,7 +71,9 @@ class Crew:
 
     def __init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["archon_workflows.bootstrap", "archon_workflows.server.app"])
+        self._context.set_forkserver_preload(
+            ["archon_workflows.server.app", "archon_workflows.storage.supabase"]
+        )
         self.workers: list[Worker] = []
 
     def start(self, options: WorkerOptions, proxy: Proxy) -> Worker:

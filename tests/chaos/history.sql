@@ -1,10 +1,18 @@
 -- What happened, in order: every write to executions and steps, with the server's clock and the writer's name.
 -- Only databases of chaos runs have it; the product knows nothing of it.
 
+-- An API's sessions are everybody's; there a header says who writes.
+create function chaos_writer() returns text language sql stable as $$
+  select coalesce(
+    nullif(current_setting('request.headers', true), '')::jsonb ->> 'x-chaos-writer',
+    current_setting('application_name')
+  )
+$$;
+
 create table chaos_execution_history (
   id bigint generated always as identity primary key,
   at timestamptz not null default clock_timestamp(),
-  writer text not null default current_setting('application_name'),
+  writer text not null default chaos_writer(),
   execution_id uuid not null,
   status text not null,
   old_status text,
@@ -26,7 +34,7 @@ create table chaos_execution_history (
 create table chaos_step_history (
   id bigint generated always as identity primary key,
   at timestamptz not null default clock_timestamp(),
-  writer text not null default current_setting('application_name'),
+  writer text not null default chaos_writer(),
   execution_id uuid not null,
   step_path text not null,
   status text not null,
@@ -41,7 +49,7 @@ create table chaos_step_history (
   sub_workflow_execution_id uuid
 );
 
-create function chaos_note_execution() returns trigger language plpgsql set search_path = public as $$
+create function chaos_note_execution() returns trigger language plpgsql security definer set search_path = public as $$
 declare
   before public.archon_workflow_executions;
   kept integer := 0;
@@ -68,7 +76,7 @@ begin
 end
 $$;
 
-create function chaos_note_step() returns trigger language plpgsql set search_path = public as $$
+create function chaos_note_step() returns trigger language plpgsql security definer set search_path = public as $$
 declare
   before public.archon_workflow_step_executions;
 begin

@@ -15,7 +15,7 @@ import psutil
 from archon_workflows.storage.embedded.address import read_address
 from archon_workflows.storage.embedded.binaries import find_programs
 from archon_workflows.storage.embedded.cluster import Recipe, make_cluster
-from archon_workflows.storage.embedded.layout import DATABASE, SUPERUSER, Layout
+from archon_workflows.storage.embedded.layout import Layout
 from archon_workflows.storage.embedded.platform import LockFile, wait_until
 from archon_workflows.storage.embedded.postmaster import Postmaster
 
@@ -92,6 +92,6 @@ class OwnPostgres:
 def _is_session(process: psutil.Process) -> bool:
     """Whether it serves a client; sessions come and go while one looks."""
     try:
-        return f": {SUPERUSER} {DATABASE} " in " ".join(process.cmdline())
+        return "[local]" in " ".join(process.cmdline())
     except psutil.Error:
         return False

@@ -1,4 +1,4 @@
-"""The long form: ``python tests/chaos/run.py --executions 500 --faults 300 --workers 4 --seed 1``.
+"""The long form: ``python tests/chaos --executions 500 --faults 300 --workers 4 --seed 1``.
 
 It prints what the run came to, and every broken law; the exit code is 1 when there is one.
 """
@@ -18,25 +18,26 @@ from own_postgres import OwnPostgres
 from report import table
 from stage import StageOptions, open_stage
 from storm import Storm, StormOptions
-
-from archon_workflows.storage.migrations import apply_migration
+from tenants import TENANTS
 
 SHOWN_VIOLATIONS = 30
 
 
-async def weather(folder: Path, stage_options: StageOptions, storm_options: StormOptions) -> Evidence:
+async def weather(
+    folder: Path, stage_options: StageOptions, storm_options: StormOptions, tenant: str = "direct"
+) -> Evidence:
     """Let a storm blow over a stage with a server of its own; return what it left behind.
 
     Args:
         folder: an empty one, with a short path.
         stage_options: how the run is set up.
         storm_options: how hard it is hit.
+        tenant: which one, by name.
     """
     server = OwnPostgres(folder / "home")
     url = await server.open()
     try:
-        await apply_migration(url)
-        async with open_stage(folder / "run", url, stage_options) as stage:
+        async with TENANTS[tenant](url) as own, open_stage(folder / "run", own, stage_options) as stage:
             await Storm(stage, server, storm_options).blow()
             return await stage.evidence()
     finally:
@@ -45,6 +46,7 @@ async def weather(folder: Path, stage_options: StageOptions, storm_options: Stor
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A chaos run: every fault, and the laws that hold.")
+    parser.add_argument("--tenant", choices=TENANTS, default="direct")
     parser.add_argument("--executions", type=int, default=500)
     parser.add_argument("--faults", type=int, default=300)
     parser.add_argument("--workers", type=int, default=4)
@@ -65,7 +67,7 @@ def _run(folder: Path, arguments: argparse.Namespace) -> tuple[Evidence, list[Vi
         pause_seconds=arguments.pause,
         in_flight=arguments.in_flight,
     )
-    evidence = asyncio.run(weather(folder, stage, storm))
+    evidence = asyncio.run(weather(folder, stage, storm, arguments.tenant))
     return evidence, check(evidence)
 
 

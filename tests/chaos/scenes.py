@@ -100,12 +100,14 @@ def at(act: Act, point: str, workflow: str, where: str = "") -> Scene:
     return partial(killed if act == "kill" else frozen, workflow, point, where)
 
 
+KILLED_BEFORE_THE_RECORD = at("kill", TOOL_ANSWERED, "slow", "/s2")
+FROZEN_BEFORE_THE_RECORD = at("freeze", TOOL_ANSWERED, "slow", "/s2")
+KILLED_IN_WHAT_NOBODY_MAY_REPEAT = at("kill", TOOL_ANSWERED, "risky", "/destroyed")
+
 HITS: Mapping[str, Scene] = {
-    "killed between answer and record": at("kill", TOOL_ANSWERED, "slow", "/s2"),
     "killed between record and next start": at("kill", RECORDED, "slow", "/s2 running"),
     "killed between a child's creation and its parent's word": at("kill", CHILD_CREATED, "linked"),
     "killed between a child's end and its parent's word": at("kill", CHILD_ENDED, "linked"),
-    "frozen between answer and record": at("freeze", TOOL_ANSWERED, "slow", "/s2"),
     "frozen between record and next start": at("freeze", RECORDED, "slow", "/s2 running"),
     "frozen before a call is written": at("freeze", CALL_WRITTEN, "slow", "/s2"),
     "frozen with a failure that would cancel a child": at("freeze", TOOL_ANSWERED, "torn", "/p.flaky"),
@@ -114,4 +116,4 @@ HITS: Mapping[str, Scene] = {
     "killed with clocks that are wrong by hours": partial(wrong_clocks, "bumpy"),
     "killed after an agent asked it": partial(server_killed, "slow"),
 }
-"""Each crash point, with a death and with a freeze that is longer than the lease; and other deaths."""
+"""The other crash points, with a death and with a freeze that is longer than the lease; and other deaths."""

@@ -9,12 +9,11 @@ import random
 import socket
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 from uuid import UUID, uuid4
 
 from attendant import Attendant
@@ -23,7 +22,8 @@ from crash_points import Act, CrashPoints
 from crew import Crew, Worker
 from evidence import Evidence, Fault, Submission, keep_history, read_calls, read_tables
 from front_desk import NotAcknowledged, ask
-from proxy import Connect, Proxy
+from proxy import Proxy
+from tenants import Tenant
 from worker import WorkerOptions
 
 from archon_workflows.bootstrap import Application, open_application
@@ -57,10 +57,11 @@ class Stage:
 
     Attributes:
         client: stores and watches executions, and leaves them to the workers.
+        tenant: how everybody reaches the database.
         faults: what was done to the run.
     """
 
-    def __init__(self, folder: Path, database_url: str, options: StageOptions) -> None:
+    def __init__(self, folder: Path, tenant: Tenant, options: StageOptions) -> None:
         self.options = options
         self.crew = Crew()
         self.points = CrashPoints(folder / "points")
@@ -71,7 +72,7 @@ class Stage:
         self.client_proxy: Proxy
         self.attendant: Attendant
         self._folder = folder
-        self._database_url = database_url
+        self.tenant = tenant
         self._biases: dict[UUID, int] = {}
         self._saved: set[str] = set()
 
@@ -80,17 +81,15 @@ class Stage:
     async def set_up(self, stack: AsyncExitStack) -> None:
         """Prepare database, tools and client."""
         (self._folder / "ledger").mkdir(parents=True)
-        await keep_history(self._database_url)
+        await keep_history(self.tenant.database_url)
         environment = {"CHAOS_LEDGER": str(self._folder / "ledger"), "CHAOS_SEED": str(self.options.seed)}
         server = {"command": sys.executable, "args": ["-S", str(LEDGER)], "env": environment}
         tools = {"mcpServers": {"steady": server, "shaky": server}}
         (self._folder / "tools.json").write_text(json.dumps(tools))
         self.client_proxy = await self._open_proxy()
         stack.push_async_callback(self.client_proxy.stop)
-        settings = Settings(
-            home=self._folder,
-            database_url=self._url_through(self.client_proxy),  # pyright: ignore[reportArgumentType] - pydantic makes it a secret
-        )
+        database: Mapping[str, Any] = self.tenant.settings(self.client_proxy.port)
+        settings = Settings(home=self._folder, **database)
         self.client = await stack.enter_async_context(open_application(settings, execute=False))
         stack.push_async_callback(self.crew.end)
         self.attendant = Attendant(self.client, self._folder / "ledger")
@@ -102,7 +101,7 @@ class Stage:
         proxy = await self._open_proxy()
         options = WorkerOptions(
             folder=self._folder,
-            database_url=self._url_through(proxy),
+            database=self.tenant.settings(proxy.port),
             lease_seconds=self.options.lease_seconds,
             poll_seconds=self.options.poll_seconds,
             statement_seconds=self.options.statement_seconds,
@@ -117,13 +116,9 @@ class Stage:
         return worker
 
     async def _open_proxy(self) -> Proxy:
-        proxy = Proxy(_connector(self._database_url))
+        proxy = Proxy(self.tenant.connect)
         await proxy.start()
         return proxy
-
-    def _url_through(self, proxy: Proxy) -> str:
-        database = urlsplit(self._database_url).path
-        return f"postgresql://postgres@127.0.0.1:{proxy.port}{database}?sslmode=disable"
 
     # -- what is run -----------------------------------------------------------------------------
 
@@ -223,14 +218,16 @@ class Stage:
 
     async def evidence(self) -> Evidence:
         """Return what the run left behind."""
-        tables = await read_tables(self._database_url)
+        # Calls first: what a worker that still goes on calls after that would be missing in the tables.
+        calls = read_calls(self._folder / "ledger")
+        tables = await read_tables(self.tenant.database_url)
         log = self._folder / "worker.log"
         return Evidence(
             lease_seconds=self.options.lease_seconds,
             submissions=self.submissions,
             cancelled=self.attendant.cancelled,
             faults=self.faults,
-            calls=read_calls(self._folder / "ledger"),
+            calls=calls,
             said=log.read_text(errors="replace") if log.exists() else "",
             executions=tables.executions,
             steps=tables.steps,
@@ -241,16 +238,16 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(folder: Path, database_url: str, options: StageOptions) -> AsyncGenerator[Stage]:
+async def open_stage(folder: Path, tenant: Tenant, options: StageOptions) -> AsyncGenerator[Stage]:
     """Set a run up, and end its workers when the block is left.
 
     Args:
         folder: an empty one of the run's own.
-        database_url: a migrated database of the run's own, not through any proxy.
+        tenant: of a migrated database of the run's own.
         options: how it is set up.
     """
     async with AsyncExitStack() as stack:
-        stage = Stage(folder, database_url, options)
+        stage = Stage(folder, tenant, options)
         await stage.set_up(stack)
         attending = asyncio.create_task(stage.attendant.attend_for_ever())
         try:
@@ -263,12 +260,3 @@ async def open_stage(folder: Path, database_url: str, options: StageOptions) -> 
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return taken.getsockname()[1]
-
-
-def _connector(database_url: str) -> Connect:
-    parts = urlsplit(database_url)
-    hosts = parse_qs(parts.query).get("host")
-    if hosts:
-        port = parse_qs(parts.query).get("port", ["5432"])[0]
-        return lambda: asyncio.open_unix_connection(f"{hosts[0]}/.s.PGSQL.{port}")
-    return lambda: asyncio.open_connection(parts.hostname, parts.port)

@@ -13,6 +13,7 @@ from crew import Worker
 from own_postgres import OwnPostgres
 from proxy import Proxy
 from stage import Stage
+from supabase_projects import Project
 
 from archon_workflows.errors import StorageError
 from archon_workflows.model.records import TERMINAL_STATUSES
@@ -140,11 +141,21 @@ class Storm:
             "Postgres stopped and started": self._stop_server,
             "Postgres killed": self._kill_server,
             "session killed": self._kill_session,
+            **self._kinds_of_api(),
             "network cut": self._cut_network,
             "network away beyond the lease": self._close_network,
             "network silent beyond the lease": self._silence_network,
             "network slow": self._slow_network,
             "answer lost": self._lose_answer,
+        }
+
+    def _kinds_of_api(self) -> Mapping[str, Blow]:
+        project = self._stage.tenant.project
+        if project is None:
+            return {}
+        return {
+            "PostgREST killed": partial(self._kill_api, project, 0.0),
+            "PostgREST away beyond the lease": partial(self._kill_api, project, self._beyond_lease),
         }
 
     async def _kill_one(self, role: str) -> None:
@@ -189,6 +200,13 @@ class Storm:
         async with self._server_is_hit:
             if self._server.kill_session(self._dice):
                 self._stage.note("session killed")
+
+    async def _kill_api(self, project: Project, away_seconds: float) -> None:
+        async with self._server_is_hit:
+            self._stage.note("PostgREST away beyond the lease" if away_seconds else "PostgREST killed")
+            await asyncio.to_thread(project.stop_postgrest)
+            await asyncio.sleep(away_seconds)
+            await asyncio.to_thread(project.start_postgrest)
 
     async def _cut_network(self) -> None:
         for proxy in self._some_network("network cut"):

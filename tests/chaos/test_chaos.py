@@ -1,5 +1,6 @@
 """No fault breaks a law, and no bug gets past the checker."""
 
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -9,21 +10,33 @@ from checker import check
 from crash_points import RECORDED, TOOL_ANSWERED
 from deliberate_bugs import BUGS
 from evidence import Evidence
+from report import take_overs
 from run import weather
-from scenes import HITS, Scene, at, calm, saved_again_before_it_starts, slow_network
+from scenes import (
+    FROZEN_BEFORE_THE_RECORD,
+    HITS,
+    KILLED_BEFORE_THE_RECORD,
+    KILLED_IN_WHAT_NOBODY_MAY_REPEAT,
+    Scene,
+    at,
+    calm,
+    saved_again_before_it_starts,
+    slow_network,
+)
 from stage import StageOptions, open_stage
 from storm import StormOptions
+from tenants import Tenant
 
 CAUGHT: dict[str, tuple[Scene, str]] = {
     "recorded steps run again": (at("kill", TOOL_ANSWERED, "chain", "/s3"), "recorded results are final"),
-    "no fence": (at("freeze", TOOL_ANSWERED, "slow", "/s2"), "one owner writes"),
+    "no fence": (FROZEN_BEFORE_THE_RECORD, "one owner writes"),
     "calls before their record": (partial(calm, "chain"), "intents come first"),
     "children before their record": (partial(calm, "linked"), "children are announced"),
     "cancellations are ignored": (partial(calm, "long"), "cancelled stays cancelled"),
     "children are started twice": (partial(calm, "linked"), "executions are honest"),
     "leases by the local clock": (partial(calm, "chain"), "one owner writes"),
     "entries acknowledged before they are durable": (partial(slow_network, "chain"), "intents come first"),
-    "fenced owners go on": (at("freeze", TOOL_ANSWERED, "slow", "/s2"), "intents come first"),
+    "fenced owners go on": (FROZEN_BEFORE_THE_RECORD, "intents come first"),
     "attempts start anew after a crash": (
         at("kill", RECORDED, "bumpy", "/flaky running 2"),
         "attempts are counted",
@@ -38,8 +51,8 @@ CAUGHT: dict[str, tuple[Scene, str]] = {
 """The scene in which each bug shows, and the law that it breaks."""
 
 
-async def played(scene: Scene, folder: Path, database_url: str, bug: str | None = None) -> Evidence:
-    async with open_stage(folder, database_url, StageOptions(bug=bug)) as stage:
+async def played(scene: Scene, folder: Path, tenant: Tenant, bug: str | None = None) -> Evidence:
+    async with open_stage(folder, tenant, StageOptions(bug=bug)) as stage:
         await scene(stage)
         return await stage.evidence()
 
@@ -48,10 +61,8 @@ def broken_laws(evidence: Evidence) -> list[str]:
     return [str(violation) for violation in check(evidence)]
 
 
-async def test_without_faults_every_execution_comes_to_what_it_must(
-    run_folder: Path, database_url: str
-) -> None:
-    async with open_stage(run_folder, database_url, StageOptions()) as stage:
+async def test_without_faults_every_execution_comes_to_what_it_must(run_folder: Path, tenant: Tenant) -> None:
+    async with open_stage(run_folder, tenant, StageOptions()) as stage:
         await stage.start_worker()
         for n, (name, entry) in enumerate(CATALOGUE.items()):
             if entry.is_run:
@@ -63,11 +74,35 @@ async def test_without_faults_every_execution_comes_to_what_it_must(
 
 @pytest.mark.parametrize("scene", [pytest.param(scene, id=name) for name, scene in HITS.items()])
 async def test_a_worker_that_is_hit_between_two_writes_breaks_no_law(
-    run_folder: Path, database_url: str, scene: Scene
+    run_folder: Path, tenant: Tenant, scene: Scene
 ) -> None:
-    evidence = await played(scene, run_folder, database_url)
+    evidence = await played(scene, run_folder, tenant)
     assert len(evidence.faults) == 1
     assert broken_laws(evidence) == []
+
+
+async def test_a_step_that_is_run_again_keeps_its_idempotency_key(
+    run_folder: Path, each_tenant: Tenant
+) -> None:
+    evidence = await played(KILLED_BEFORE_THE_RECORD, run_folder, each_tenant)
+    assert broken_laws(evidence) == []
+    assert Counter(call.key.partition("/")[2] for call in evidence.calls)["s2"] == 2
+
+
+async def test_a_call_in_doubt_is_asked_about_and_not_made_again(
+    run_folder: Path, each_tenant: Tenant
+) -> None:
+    evidence = await played(KILLED_IN_WHAT_NOBODY_MAY_REPEAT, run_folder, each_tenant)
+    assert broken_laws(evidence) == []
+    assert [call.path for call in evidence.calls] == ["destroyed", "last"]
+
+
+async def test_a_frozen_owner_writes_nothing_more_when_it_wakes_up(
+    run_folder: Path, each_tenant: Tenant
+) -> None:
+    evidence = await played(FROZEN_BEFORE_THE_RECORD, run_folder, each_tenant)
+    assert broken_laws(evidence) == []
+    assert len(take_overs(evidence)) == 1
 
 
 async def test_no_storm_breaks_a_law(storm_folder: Path) -> None:
@@ -78,7 +113,7 @@ async def test_no_storm_breaks_a_law(storm_folder: Path) -> None:
 
 
 @pytest.mark.parametrize("bug", BUGS)
-async def test_a_deliberate_bug_is_caught(run_folder: Path, database_url: str, bug: str) -> None:
+async def test_a_deliberate_bug_is_caught(run_folder: Path, tenant: Tenant, bug: str) -> None:
     scene, law = CAUGHT[bug]
-    evidence = await played(scene, run_folder, database_url, bug)
+    evidence = await played(scene, run_folder, tenant, bug)
     assert law in {violation.law for violation in check(evidence)}

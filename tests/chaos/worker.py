@@ -7,12 +7,13 @@ sessions, and in the checker's own tests a deliberate bug.
 import logging
 import os
 import signal
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import anyio
 from crash_points import CrashPoints
@@ -25,8 +26,11 @@ from archon_workflows.engine.engine import EngineLimits
 from archon_workflows.server.app import build_server
 from archon_workflows.server.transports import serve_http
 from archon_workflows.settings import Settings
+from archon_workflows.storage import supabase
 from archon_workflows.storage.direct import DirectRepository
+from archon_workflows.storage.postgrest_api import RequestLimits
 from archon_workflows.storage.sessions import SessionLimits
+from archon_workflows.storage.supabase import SupabaseRepository
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +39,7 @@ class WorkerOptions:
 
     Attributes:
         folder: of the run, with the tools file, the crash points and the worker's log.
-        database_url: through the worker's own proxy.
+        database: the settings of the product that lead to the database, through the worker's own proxy.
         statement_seconds: how long it waits for an answer of the database.
         port: where it serves MCP over HTTP; ``None``: it is no server.
         clock_ahead_seconds: how wrong the clocks of its machine are.
@@ -43,7 +47,7 @@ class WorkerOptions:
     """
 
     folder: Path
-    database_url: str
+    database: Mapping[str, str]
     lease_seconds: float
     poll_seconds: float
     statement_seconds: float
@@ -61,6 +65,7 @@ def serve(options: WorkerOptions) -> None:
     """Run in a process of its own."""
     _log_to(options.folder / "worker.log")
     _name_sessions(options.statement_seconds)
+    _name_requests(options.statement_seconds)
     _poll_every(options.poll_seconds)
     be_ahead(options.clock_ahead_seconds)
     if options.bug is not None:
@@ -71,14 +76,15 @@ def serve(options: WorkerOptions) -> None:
 
 
 async def _advance(options: WorkerOptions) -> None:
-    settings = Settings(
-        home=options.folder,
-        tools=options.folder / "tools.json",
-        database_url=options.database_url,  # pyright: ignore[reportArgumentType] - pydantic makes it a secret
-        lease_seconds=options.lease_seconds,
-        shutdown_grace_seconds=0.5,
-        call_timeout_seconds=20,
-    )
+    chosen: dict[str, Any] = {
+        "home": options.folder,
+        "tools": options.folder / "tools.json",
+        "lease_seconds": options.lease_seconds,
+        "shutdown_grace_seconds": 0.5,
+        "call_timeout_seconds": 20,
+        **options.database,
+    }
+    settings = Settings(**chosen)
     with anyio.open_signal_receiver(signal.SIGTERM) as stops:
         async with bootstrap.open_application(settings) as application:
             options.ready.with_name(f"ready.{os.getpid()}").touch()
@@ -119,6 +125,21 @@ def _name_sessions(statement_seconds: float) -> None:
             return await super().connect(url, pool_size=pool_size, limits=limits or named)
 
     bootstrap.DirectRepository = NamedRepository
+
+
+def _name_requests(answer_seconds: float) -> None:
+    """Let every request to a project's API tell the history who writes."""
+    named = RequestLimits(connect=answer_seconds, answer=answer_seconds)
+
+    class NamedRepository(SupabaseRepository):
+        @classmethod
+        async def connect(cls, url: str, key: str, *, limits: RequestLimits | None = None) -> Self:
+            repository = await super().connect(url, key, limits=limits or named)
+            http = repository._api._http  # pyright: ignore[reportPrivateUsage] - no header of ours otherwise
+            http.headers["x-chaos-writer"] = writer_name(os.getpid())
+            return repository
+
+    supabase.SupabaseRepository = NamedRepository
 
 
 def _poll_every(seconds: float) -> None:

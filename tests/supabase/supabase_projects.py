@@ -219,9 +219,8 @@ def supabase_server(supabase_home: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def surroundings(supabase_server: str) -> Iterator[Surroundings]:
     """What all projects of this worker share."""
-    with start_blocking_portal() as portal, open_door(portal) as (door, url), httpx.Client() as http:
-        portal.call(_make_templates, supabase_server)
-        yield Surroundings(supabase_server, portal, door, url, http)
+    with open_surroundings(supabase_server) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -233,14 +232,14 @@ def project_age() -> Age:
 @pytest.fixture
 def empty_project_url(surroundings: Surroundings, project_age: Age) -> Iterator[str]:
     """URL of a project's database before the migration, as superuser."""
-    with _database(surroundings, f"{project_age}_project") as url:
+    with project_database(surroundings, f"{project_age}_project") as url:
         yield url
 
 
 @pytest.fixture
 def project_url(surroundings: Surroundings, project_age: Age) -> Iterator[str]:
     """URL of a migrated project's database, as superuser."""
-    with _database(surroundings, f"{project_age}_project_migrated") as url:
+    with project_database(surroundings, f"{project_age}_project_migrated") as url:
         yield url
 
 
@@ -259,6 +258,14 @@ def empty_project(empty_project_url: str, surroundings: Surroundings) -> Iterato
 
 
 @contextmanager
+def open_surroundings(server: str) -> Generator[Surroundings]:
+    """Make the databases that projects are cloned from, and a door to their gateways."""
+    with start_blocking_portal() as portal, open_door(portal) as (door, url), httpx.Client() as http:
+        portal.call(_make_templates, server)
+        yield Surroundings(server, portal, door, url, http)
+
+
+@contextmanager
 def served(database_url: str, surroundings: Surroundings, **options: Any) -> Generator[Project]:
     """Serve the API of a project's database; one at a time."""
     with (
@@ -269,7 +276,8 @@ def served(database_url: str, surroundings: Surroundings, **options: Any) -> Gen
 
 
 @contextmanager
-def _database(surroundings: Surroundings, template: str) -> Generator[str]:
+def project_database(surroundings: Surroundings, template: str) -> Generator[str]:
+    """Clone a database of a project; yields its URL as superuser."""
     name, run = f"project_{secrets.token_hex(8)}", surroundings.portal.call
     run(_execute, surroundings.server, f"create database {name} template {template} owner editor")
     yield url_of(surroundings.server, name)
