@@ -1,9 +1,11 @@
 """The only room that names concrete backends: it reads the settings and wires the house together."""
 
+import logging
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,10 @@ from archon_workflows.engine.launch import Launcher
 from archon_workflows.engine.plans import Plans
 from archon_workflows.engine.preparation import Preparation
 from archon_workflows.engine.rehearsal import Rehearsal
+from archon_workflows.engine.secret_source import read_secrets
 from archon_workflows.engine.templates import TemplateLibrary
+from archon_workflows.engine.tool_policy import ToolPolicy
+from archon_workflows.engine.tree_limits import TreeLimits, Trees
 from archon_workflows.engine.vault import Vault
 from archon_workflows.errors import StorageError, WorkflowError
 from archon_workflows.gateway.configuration import read_tool_servers
@@ -25,6 +30,7 @@ from archon_workflows.gateway.port import Gateway
 from archon_workflows.gateway.session import ToolServer
 from archon_workflows.gateway.tool_servers import ToolServers
 from archon_workflows.settings import Settings, variable_of
+from archon_workflows.storage.callers import CallersRepository
 from archon_workflows.storage.direct import DirectRepository
 from archon_workflows.storage.embedded.user import open_embedded
 from archon_workflows.storage.migrations import SchemaState, apply_migration, schema_state
@@ -38,7 +44,11 @@ KEY_FILE = "secret.key"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Application:
-    """The wired house: what the server and the command line stand on."""
+    """The wired house: what the server and the command line stand on.
+
+    Attributes:
+        over: makes the same house over another view of the repository.
+    """
 
     settings: Settings
     repository: Repository
@@ -46,6 +56,11 @@ class Application:
     templates: TemplateLibrary
     executions: Executions
     rehearsal: Rehearsal
+    over: Callable[[Repository], "Application"]
+
+    def seen_by(self, caller: str) -> "Application":
+        """Return the application as a caller sees it: what belongs to others does not exist."""
+        return self.over(CallersRepository(self.repository, caller))
 
 
 @asynccontextmanager
@@ -62,18 +77,30 @@ async def open_application(
     Raises:
         StorageError: the database cannot be reached, is not migrated, or is newer than the program.
         ToolServerError: the tool server file is wrong.
+        WorkflowError: the secrets file is wrong, or a secret too short to be hidden.
     """
+    _silence_libraries()
     async with AsyncExitStack() as stack:
         repository = await stack.enter_async_context(open_repository(settings))
         gateway = await stack.enter_async_context(tool_servers(settings, servers))
         plans = Plans(repository)
         vault = Vault(_vault_key(settings))
-        launcher = Launcher(repository, plans, vault, max_link_depth=settings.max_link_depth)
+        secrets = read_secrets(settings.secrets, settings.secrets_file, os.environ)
+        policy, limits = _tool_policy(settings), _tree_limits(settings)
+        launcher = partial(
+            Launcher,
+            plans=plans,
+            vault=vault,
+            max_link_depth=settings.max_link_depth,
+            max_minutes=limits.minutes,
+        )
         engine = Engine(
             repository,
-            launcher=launcher,
-            preparation=Preparation(repository, plans, vault, secrets=_secrets(settings)),
-            caller=ToolCaller(gateway, timeout_seconds=settings.call_timeout_seconds),
+            launcher=launcher(repository),
+            preparation=Preparation(
+                repository, plans, vault, policy, Trees(repository, limits), secrets=secrets
+            ),
+            caller=ToolCaller(gateway, policy, timeout_seconds=settings.call_timeout_seconds),
             clock=DatabaseClock(),
             limits=EngineLimits(
                 executes=execute,
@@ -83,14 +110,19 @@ async def open_application(
             ),
         )
         await stack.enter_async_context(engine.running())
-        yield Application(
-            settings=settings,
-            repository=repository,
-            gateway=gateway,
-            templates=TemplateLibrary(repository, gateway),
-            executions=Executions(repository, engine, launcher, plans),
-            rehearsal=Rehearsal(repository, gateway, max_link_depth=settings.max_link_depth),
-        )
+
+        def over(view: Repository) -> Application:
+            return Application(
+                settings=settings,
+                repository=view,
+                gateway=gateway,
+                templates=TemplateLibrary(view, gateway, policy),
+                executions=Executions(view, engine, launcher(view), plans),
+                rehearsal=Rehearsal(view, gateway, policy, max_link_depth=settings.max_link_depth),
+                over=over,
+            )
+
+        yield over(repository)
 
 
 @asynccontextmanager
@@ -191,6 +223,23 @@ def _require_current_schema(state: SchemaState) -> None:
     )
 
 
+def _tool_policy(settings: Settings) -> ToolPolicy:
+    return ToolPolicy(
+        allowed_tools=settings.allowed_tools,
+        destructive_tools=settings.destructive_tools,
+        tool_changes=settings.tool_changes,
+    )
+
+
+def _tree_limits(settings: Settings) -> TreeLimits:
+    return TreeLimits(
+        steps=settings.max_tree_steps,
+        calls=settings.max_tree_calls,
+        output_bytes=settings.max_tree_bytes,
+        minutes=settings.max_tree_minutes,
+    )
+
+
 def _vault_key(settings: Settings) -> str:
     """Return the configured key, or the home's own, which is made at first use."""
     if settings.secret_key is not None:
@@ -229,6 +278,9 @@ def _write_once(file: Path, content: bytes) -> None:
         draft.unlink()
 
 
-def _secrets(settings: Settings) -> dict[str, str]:
-    """Return the environment variables that templates may read as ``secrets.X``; the list is explicit."""
-    return {name: os.environ[name] for name in settings.secrets if name in os.environ}
+def _silence_libraries() -> None:
+    """Let libraries log nothing that they were given: messages, arguments, addresses with credentials."""
+    for name in ("mcp", "mcp_types"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in ("httpx", "httpx2", "httpcore", "httpcore2", "sse_starlette"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -16,6 +16,7 @@
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from traceback import format_tb
 from typing import Any, ClassVar
 
 
@@ -130,3 +131,8 @@ def did_you_mean(name: str, known: Sequence[str], *, noun: str) -> str:
     shown = ", ".join(repr(one) for one in sorted(known)[:12])
     more = f" and {len(known) - 12} more" if len(known) > 12 else ""  # noqa: PLR2004 - a readable list
     return f"Known {noun}s: {shown}{more}."
+
+
+def origin_of(error: BaseException) -> str:
+    """Return an unexpected error's type and trace for a log, without its text, which may hold a secret."""
+    return f"{type(error).__name__}\n{''.join(format_tb(error.__traceback__))}".rstrip()

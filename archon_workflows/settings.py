@@ -20,6 +20,9 @@ def _split_names(value: object) -> object:
 UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)]
 
+DestructiveTools = Literal["allow", "approve", "refuse"]
+ToolChanges = Literal["warn", "refuse"]
+
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 SecondsOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -57,6 +60,18 @@ class Settings(BaseSettings):
     secrets: Names = ()
     """Names of the environment variables that `secrets.X` may read, separated by commas."""
 
+    secrets_file: UserPath | None = None
+    """File of further secrets, a JSON object or lines `NAME=value`; only its owner may read it."""
+
+    allowed_tools: Names = ("*",)
+    """Tools that steps may call: names or `server/tool`, with `*`, `?` and `[...]`, separated by commas."""
+
+    destructive_tools: DestructiveTools = "allow"
+    """Calls of tools annotated as destructive: `allow`, `approve` (someone must say so first), `refuse`."""
+
+    tool_changes: ToolChanges = "warn"
+    """Calls of tools that are not what they were when the version was saved: `warn` or `refuse`."""
+
     lease_seconds: Seconds = 10.0
     """How long an owner may be silent before another process takes its executions over."""
 
@@ -69,6 +84,18 @@ class Settings(BaseSettings):
     max_link_depth: PositiveInt = 10
     """How deep workflow links may be nested in one execution."""
 
+    max_tree_steps: PositiveInt = 100_000
+    """How many step executions an execution and all that its links start may come to."""
+
+    max_tree_calls: PositiveInt = 100_000
+    """How many tool calls they may make together, retries and polls included."""
+
+    max_tree_bytes: PositiveInt = 1_073_741_824
+    """How many bytes of tool answers they may take together."""
+
+    max_tree_minutes: Seconds = 527_040.0
+    """How long they may run, whatever `timeout_minutes` says; pauses do not count."""
+
     wait_seconds_limit: Seconds = 50.0
     """Longest wait of one `run_workflow` or `get_execution`; hosts give up after about 60 seconds."""
 
@@ -77,6 +104,36 @@ class Settings(BaseSettings):
 
     embedded_linger_seconds: SecondsOrZero = 3.0
     """How long the embedded Postgres stays after its last user, so that the next one finds it warm."""
+
+    http_tokens: SecretStr | None = None
+    """Bearer tokens of the callers over HTTP: `name=token` or `name=sha256:HEX`, separated by commas."""
+
+    http_tokens_file: UserPath | None = None
+    """File with one such pair a line; lines that begin with `#` are skipped."""
+
+    oauth_issuer: str | None = None
+    """OAuth authorization server (its `iss`) whose JWTs are the callers' tokens, instead of bearer tokens."""
+
+    oauth_jwks_url: str | None = None
+    """Where that authorization server publishes its keys."""
+
+    oauth_resource: str | None = None
+    """URL of this server as its clients write it; a JWT must be issued for it (`aud`)."""
+
+    http_allowed_hosts: Names = ()
+    """Names by which clients reach the server besides its address, separated by commas (`Host`, `Origin`)."""
+
+    http_stateless: bool = False
+    """Serve streamable HTTP without sessions, so that any process can answer any request."""
+
+    http_request_bytes: PositiveInt = 8_388_608
+    """Largest body of an HTTP request."""
+
+    http_request_seconds: Seconds = 30.0
+    """How long an HTTP request may take to arrive."""
+
+    http_connections: PositiveInt = 1000
+    """How many HTTP connections are served at the same time."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
     """How much the program says on standard error."""

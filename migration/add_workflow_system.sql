@@ -111,6 +111,7 @@ create table if not exists public.archon_workflow_template_versions (
   change_summary text,
   breaking_changes boolean not null default false,
   created_by text,
+  tool_fingerprints jsonb not null default '{}',
   created_at timestamptz not null default now()
 );
 
@@ -134,6 +135,7 @@ create table if not exists public.archon_workflow_executions (
   parent_step_path text,
   root_execution_id uuid not null,
   link_depth integer not null default 0,
+  caller text,
   control_requests jsonb not null default '[]',
   seen_request_ids uuid[] not null default '{}',
   output_data jsonb,
@@ -198,8 +200,12 @@ alter table public.archon_workflow_templates
   add column if not exists priority integer not null default 0;
 alter table public.archon_workflow_executions
   add column if not exists priority integer not null default 0,
-  add column if not exists place text;
+  add column if not exists place text,
+  add column if not exists caller text;
+alter table public.archon_workflow_template_versions
+  add column if not exists tool_fingerprints jsonb not null default '{}';
 drop index if exists public.archon_workflow_executions_to_advance;
+drop index if exists public.archon_workflow_executions_one_per_idempotency_key;
 
 comment on table public.archon_workflow_templates is
   'Reusable workflow definitions; the newest version of each.';
@@ -216,6 +222,10 @@ comment on column public.archon_workflow_templates.max_concurrent_executions is
 comment on column public.archon_workflow_executions.place is
   'Whether the execution awaits one of the places that its template''s limit allows, or has taken one, which '
   'it keeps until it ends; null: there is no limit.';
+comment on column public.archon_workflow_template_versions.tool_fingerprints is
+  'What each tool_name meant when the version was saved: {"address", "sha256"} by name.';
+comment on column public.archon_workflow_executions.caller is
+  'Whom authentication knew as the one who started it, and to whom it belongs; null where nobody asked.';
 comment on column public.archon_workflow_executions.control_requests is
   'What someone asked of the execution and its owner has not yet acted on, oldest first.';
 comment on column public.archon_workflow_executions.seen_request_ids is
@@ -267,6 +277,8 @@ begin
         $c$check (change_type in ('create', 'update', 'major', 'minor', 'patch'))$c$),
       ('template_versions', 'snapshot_is_an_object',
         $c$check (jsonb_typeof(template_snapshot) = 'object')$c$),
+      ('template_versions', 'tool_fingerprints_are_an_object',
+        $c$check (jsonb_typeof(tool_fingerprints) = 'object')$c$),
 
       ('executions', 'template_with_executions_stays',
         'foreign key (workflow_template_id) references public.archon_workflow_templates on delete restrict'),
@@ -364,6 +376,8 @@ create index if not exists archon_workflow_executions_by_status
   on public.archon_workflow_executions (status, created_at desc);
 create index if not exists archon_workflow_executions_by_triggered_by
   on public.archon_workflow_executions (triggered_by, created_at desc);
+create index if not exists archon_workflow_executions_by_caller
+  on public.archon_workflow_executions (caller, created_at desc) where caller is not null;
 create index if not exists archon_workflow_executions_by_started_at
   on public.archon_workflow_executions (started_at);
 create index if not exists archon_workflow_executions_by_created_at
@@ -372,8 +386,9 @@ create index if not exists archon_workflow_executions_by_root
   on public.archon_workflow_executions (root_execution_id);
 create index if not exists archon_workflow_executions_by_parent
   on public.archon_workflow_executions (parent_execution_id) where parent_execution_id is not null;
-create unique index if not exists archon_workflow_executions_one_per_idempotency_key
-  on public.archon_workflow_executions (idempotency_key) where idempotency_key is not null;
+create unique index if not exists archon_workflow_executions_one_per_callers_key
+  on public.archon_workflow_executions (idempotency_key, caller) nulls not distinct
+  where idempotency_key is not null;
 create index if not exists archon_workflow_executions_to_take
   on public.archon_workflow_executions (priority desc, created_at)
   where status in ('pending', 'running') and wake_at is null and place is distinct from 'awaited';
@@ -591,6 +606,11 @@ comment on function public.archon_workflow_execution_record(uuid) is
   'An execution with the name and number of its pinned version; null where there is none.';
 
 
+-- The form of schema version 1, which knew no fingerprints.
+drop function if exists public.archon_workflow_save_template(
+  uuid, uuid, jsonb, text, text, text, boolean, text, integer
+);
+
 create or replace function public.archon_workflow_save_template(
   version_id uuid,
   template_id uuid,
@@ -600,7 +620,8 @@ create or replace function public.archon_workflow_save_template(
   change_summary text default null,
   breaking_changes boolean default false,
   created_by text default null,
-  expected_version_number integer default null
+  expected_version_number integer default null,
+  tool_fingerprints jsonb default null
 ) returns jsonb
 language plpgsql volatile security invoker set search_path = ''
 as $$
@@ -675,11 +696,11 @@ begin
 
   insert into public.archon_workflow_template_versions (
     id, workflow_template_id, version_number, version_tag, template_snapshot, change_type, change_summary,
-    breaking_changes, created_by
+    breaking_changes, created_by, tool_fingerprints
   )
   values (
     version_id, target, coalesce(newest, 0) + 1, version_tag, document, change_type, change_summary,
-    coalesce(breaking_changes, false), created_by
+    coalesce(breaking_changes, false), created_by, coalesce(tool_fingerprints, '{}')
   );
   return public.archon_workflow_template_record(target);
 exception when unique_violation then
@@ -697,7 +718,7 @@ end
 $$;
 
 comment on function public.archon_workflow_save_template(
-  uuid, uuid, jsonb, text, text, text, boolean, text, integer
+  uuid, uuid, jsonb, text, text, text, boolean, text, integer, jsonb
 ) is 'Writes a template and its next version; repeating it with the same version_id changes nothing.';
 
 
@@ -895,12 +916,14 @@ begin
         message = format('there is no parent execution with the id %s', given.parent_execution_id),
         hint = 'Create the parent first.';
     end if;
+    given.caller := parent.caller;
   end if;
 
   loop
     select x.id, x.workflow_template_id into known
     from public.archon_workflow_executions as x
-    where x.id = given.id or x.idempotency_key = given.idempotency_key
+    where x.id = given.id
+      or (x.idempotency_key = given.idempotency_key and x.caller is not distinct from given.caller)
     order by x.id = given.id desc limit 1;
     if found and known.workflow_template_id <> given.workflow_template_id then
       raise exception using
@@ -958,14 +981,14 @@ begin
     insert into public.archon_workflow_executions (
       id, workflow_template_id, workflow_version_id, triggered_by, trigger_context, input_parameters,
       execution_context, total_steps, timeout_seconds, idempotency_key, parent_execution_id, parent_step_path,
-      root_execution_id, link_depth, control_requests, priority, place, wake_at
+      root_execution_id, link_depth, caller, control_requests, priority, place, wake_at
     )
     values (
       given.id, given.workflow_template_id, given.workflow_version_id, given.triggered_by,
       coalesce(given.trigger_context, '{}'), coalesce(given.input_parameters, '{}'),
       coalesce(given.trigger_context, '{}'), given.total_steps, given.timeout_seconds, given.idempotency_key,
       given.parent_execution_id, given.parent_step_path,
-      coalesce(parent.root_execution_id, given.id), coalesce(parent.link_depth + 1, 0), requests,
+      coalesce(parent.root_execution_id, given.id), coalesce(parent.link_depth + 1, 0), given.caller, requests,
       coalesce(given.priority, greatest(parent.priority, (
         select t.priority from public.archon_workflow_templates as t where t.id = given.workflow_template_id
       ))),
@@ -985,7 +1008,7 @@ end
 $$;
 
 comment on function public.archon_workflow_create_execution(jsonb) is
-  'Creates a pending execution, or finds the one with its id or idempotency key.';
+  'Creates a pending execution, or finds the one with its id or its caller''s idempotency key.';
 
 
 create or replace function public.archon_workflow_lock_executions(execution_ids uuid[]) returns void
@@ -1388,6 +1411,23 @@ $$;
 comment on function public.archon_workflow_descendants(uuid) is 'The children of an execution, and theirs.';
 
 
+create or replace function public.archon_workflow_count_tree(root_id uuid) returns jsonb
+language sql stable security invoker set search_path = ''
+as $$
+  select jsonb_build_object(
+    'steps', count(s.id),
+    'calls', coalesce(sum(s.run_number) filter (where s.step_type = 'action' and s.started_at is not null), 0),
+    'output_bytes', coalesce(sum(coalesce(pg_column_size(s.tool_result), 0)), 0)
+  )
+  from public.archon_workflow_executions as x
+  join public.archon_workflow_step_executions as s on s.workflow_execution_id = x.id
+  where x.root_execution_id = root_id
+$$;
+
+comment on function public.archon_workflow_count_tree(uuid) is
+  'What the rows of an execution and its descendants add up to.';
+
+
 create or replace function public.archon_workflow_request_control(
   execution_id uuid,
   request jsonb
@@ -1545,7 +1585,7 @@ declare
     'archon_workflow_schema_version()',
     'archon_workflow_template_record(uuid)',
     'archon_workflow_execution_record(uuid)',
-    'archon_workflow_save_template(uuid, uuid, jsonb, text, text, text, boolean, text, integer)',
+    'archon_workflow_save_template(uuid, uuid, jsonb, text, text, text, boolean, text, integer, jsonb)',
     'archon_workflow_delete_template(uuid)',
     'archon_workflow_lock_template(uuid)',
     'archon_workflow_make_room(uuid, uuid, boolean)',
@@ -1559,6 +1599,7 @@ declare
     'archon_workflow_renew(jsonb, double precision)',
     'archon_workflow_release(jsonb)',
     'archon_workflow_descendants(uuid)',
+    'archon_workflow_count_tree(uuid)',
     'archon_workflow_request_control(uuid, jsonb)',
     'archon_workflow_vital_signs()'
   ];

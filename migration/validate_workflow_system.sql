@@ -19,14 +19,15 @@ with expected_columns (table_name, columns) as (
     ('archon_workflow_template_versions', array[
       'id uuid', 'workflow_template_id uuid', 'version_number integer', 'version_tag text',
       'template_snapshot jsonb', 'change_type text', 'change_summary text', 'breaking_changes boolean',
-      'created_by text', 'created_at timestamp with time zone'
+      'created_by text', 'tool_fingerprints jsonb', 'created_at timestamp with time zone'
     ]),
     ('archon_workflow_executions', array[
       'id uuid', 'workflow_template_id uuid', 'workflow_version_id uuid', 'triggered_by text',
       'trigger_context jsonb', 'input_parameters jsonb', 'execution_context jsonb', 'status text',
       'priority integer', 'place text', 'pause_reason text', 'current_step_index integer', 'total_steps integer',
       'progress_percentage double precision', 'idempotency_key text', 'parent_execution_id uuid',
-      'parent_step_path text', 'root_execution_id uuid', 'link_depth integer', 'control_requests jsonb',
+      'parent_step_path text', 'root_execution_id uuid', 'link_depth integer', 'caller text',
+      'control_requests jsonb',
       'seen_request_ids uuid[]', 'output_data jsonb', 'error_message text', 'error_details jsonb',
       'execution_log jsonb', 'log_dropped_count integer', 'owner_id text', 'fencing_token bigint',
       'lease_expires_at timestamp with time zone', 'journal_sequence bigint',
@@ -58,7 +59,7 @@ with expected_columns (table_name, columns) as (
     ('archon_workflow_template_versions', array[
       'archon_workflow_template_versions_pkey', 'one_row_per_version_number',
       'a_version_has_one_template', 'version_of_a_template', 'change_type_is_known',
-      'snapshot_is_an_object', 'version_number_starts_at_1'
+      'snapshot_is_an_object', 'tool_fingerprints_are_an_object', 'version_number_starts_at_1'
     ]),
     ('archon_workflow_executions', array[
       'archon_workflow_executions_pkey', 'child_goes_with_its_parent', 'tree_goes_with_its_root',
@@ -89,8 +90,9 @@ with expected_columns (table_name, columns) as (
       'archon_workflow_executions_by_status', 'archon_workflow_executions_by_triggered_by',
       'archon_workflow_executions_by_started_at', 'archon_workflow_executions_by_created_at',
       'archon_workflow_executions_by_root', 'archon_workflow_executions_by_parent',
-      'archon_workflow_executions_one_per_idempotency_key', 'archon_workflow_executions_to_take',
-      'archon_workflow_executions_by_place', 'archon_workflow_executions_to_wake'
+      'archon_workflow_executions_by_caller', 'archon_workflow_executions_one_per_callers_key',
+      'archon_workflow_executions_to_take', 'archon_workflow_executions_by_place',
+      'archon_workflow_executions_to_wake'
     ]),
     ('archon_workflow_step_executions', array[
       'archon_workflow_step_executions_by_step_index', 'archon_workflow_step_executions_by_status',
@@ -116,7 +118,7 @@ with expected_columns (table_name, columns) as (
     ('archon_workflow_schema_version()', true),
     ('archon_workflow_template_record(uuid)', true),
     ('archon_workflow_execution_record(uuid)', true),
-    ('archon_workflow_save_template(uuid, uuid, jsonb, text, text, text, boolean, text, integer)', true),
+    ('archon_workflow_save_template(uuid, uuid, jsonb, text, text, text, boolean, text, integer, jsonb)', true),
     ('archon_workflow_delete_template(uuid)', true),
     ('archon_workflow_lock_template(uuid)', true),
     ('archon_workflow_make_room(uuid, uuid, boolean)', true),
@@ -130,6 +132,7 @@ with expected_columns (table_name, columns) as (
     ('archon_workflow_renew(jsonb, double precision)', true),
     ('archon_workflow_release(jsonb)', true),
     ('archon_workflow_descendants(uuid)', true),
+    ('archon_workflow_count_tree(uuid)', true),
     ('archon_workflow_request_control(uuid, jsonb)', true),
     ('archon_workflow_vital_signs()', true),
     ('archon_workflow_touch()', false),

@@ -8,7 +8,7 @@ from pydantic import SecretStr, ValidationError
 from archon_workflows.settings import Settings, variable_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
-DEFAULT_WORDS = {None: "none", (): "none"}
+DEFAULT_WORDS = {None: "none", (): "none", ("*",): "`*`"}
 
 
 @pytest.fixture(autouse=True)

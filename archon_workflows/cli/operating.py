@@ -18,7 +18,8 @@ from archon_workflows.cli.printer import Printer
 from archon_workflows.cli.session import application, load_settings, perform
 from archon_workflows.gateway.port import ServerState, ToolEntry
 from archon_workflows.server.app import build_server
-from archon_workflows.server.transports import serve_http, serve_stdio
+from archon_workflows.server.authentication import authentication_of
+from archon_workflows.server.transports import HttpLimits, serve_http, serve_stdio
 from archon_workflows.storage.migrations import apply_migration, migration_sql, schema_state
 
 Transport = Literal["stdio", "sse", "http"]
@@ -44,11 +45,23 @@ def serve(
 
 async def _serve(transport: Transport, *, host: str, port: int, file: Path | None) -> ExitCode:
     async with application(execute=True, tools=file) as opened:
-        server = build_server(opened)
+        settings = opened.settings
         if transport == "stdio":
-            await serve_stdio(server)
+            await serve_stdio(build_server(opened))
         else:
-            await serve_http(server, transport, host=host, port=port)
+            await serve_http(
+                build_server(opened, authentication_of(settings)),
+                transport,
+                host=host,
+                port=port,
+                stateless=settings.http_stateless,
+                allowed_hosts=settings.http_allowed_hosts,
+                limits=HttpLimits(
+                    request_bytes=settings.http_request_bytes,
+                    request_seconds=settings.http_request_seconds,
+                    connections=settings.http_connections,
+                ),
+            )
             await checkpoint()  # the signal that ended it arrives here, before the engine says goodbye
     return ExitCode.SUCCESS
 

@@ -179,6 +179,8 @@ class Engine:
             self._effects,
             prepared.interpreter,
             prepared.mask,
+            prepared.admission,
+            prepared.share,
             execution_id=claim.execution.id,
             root_id=claim.execution.root_execution_id,
             fencing_token=claim.fencing_token,

@@ -12,6 +12,7 @@ from archon_workflows.model.json_values import InvalidJson, normalise
 from archon_workflows.model.outcomes import JsonValue
 from archon_workflows.model.parameters import bind_parameters
 from archon_workflows.model.records import CreatedExecution, NewExecution, TemplateRecord
+from archon_workflows.storage.callers import seen_by
 from archon_workflows.storage.repository import Repository
 
 
@@ -20,13 +21,23 @@ class Launcher:
 
     Args:
         max_link_depth: how deep links may go; the first execution has depth 0.
+        max_minutes: how long an execution may run, whatever its template says.
     """
 
-    def __init__(self, repository: Repository, plans: Plans, vault: Vault, *, max_link_depth: int) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        plans: Plans,
+        vault: Vault,
+        *,
+        max_link_depth: int,
+        max_minutes: float,
+    ) -> None:
         self._repository = repository
         self._plans = plans
         self._vault = vault
         self._max_link_depth = max_link_depth
+        self._max_minutes = max_minutes
 
     async def launch(self, request: RunRequest) -> tuple[CreatedExecution, tuple[str, ...]]:
         """Create the execution that was asked for; return it with warnings.
@@ -49,7 +60,7 @@ class Launcher:
             trigger_context=_clean(request.trigger_context, "/trigger_context"),
             input_parameters=self._bound(plan, request.parameters),
             total_steps=plan.total_steps,
-            timeout_seconds=plan.template.timeout_minutes * 60,
+            timeout_seconds=min(plan.template.timeout_minutes, self._max_minutes) * 60,
             priority=request.priority,
             idempotency_key=request.idempotency_key,
         )
@@ -74,7 +85,7 @@ class Launcher:
                 f"the limit is {self._max_link_depth}.",
                 code="link_too_deep",
             )
-        template = await self._linked(command.workflow_name)
+        template = await self._linked(command.workflow_name, parent.caller)
         try:
             version_id = await self.version_of(template, command.version)
         except NotFound as error:
@@ -90,7 +101,7 @@ class Launcher:
                 trigger_context=parent.trigger_context,
                 input_parameters=self._bound(plan, command.parameters),
                 total_steps=plan.total_steps,
-                timeout_seconds=plan.template.timeout_minutes * 60,
+                timeout_seconds=min(plan.template.timeout_minutes, self._max_minutes) * 60,
                 parent_execution_id=parent_id,
                 parent_step_path=command.path,
             )
@@ -107,9 +118,10 @@ class Launcher:
         version = await self._repository.read_version(template_id=template.id, version_tag=version_tag)
         return version.id
 
-    async def _linked(self, name: str) -> TemplateRecord:
+    async def _linked(self, name: str, caller: str | None) -> TemplateRecord:
+        """Return what a link leads to for whoever started the parent, not for whoever wrote the link."""
         try:
-            template = await self._repository.read_template(name=name)
+            template = await seen_by(caller, self._repository).read_template(name=name)
             runnable(template, allow_draft=False)
         except NotFound as error:
             raise NotFound(error.message, code="workflow_not_found", suggestion=error.suggestion) from error

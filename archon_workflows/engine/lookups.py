@@ -5,17 +5,19 @@ Reads only, and within bounds: a tool server that does not answer soon is no rea
 
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import anyio
 
+from archon_workflows.engine.tool_policy import ToolPolicy, change_since, fingerprint_of
 from archon_workflows.errors import NotFound, ToolServerError
 from archon_workflows.gateway.port import Gateway, ToolEntry
 from archon_workflows.model.parsing import parse_template
 from archon_workflows.model.records import TemplateFilter, TemplateRecord
 from archon_workflows.model.review import LookupProblem, ToolFacts, WorkflowFacts
 from archon_workflows.model.template import Template
+from archon_workflows.model.tools import ToolFingerprint
 from archon_workflows.storage.repository import Repository
 
 TOOL_PATIENCE_SECONDS = 8.0
@@ -56,6 +58,14 @@ class TemplateShelf:
                 if template is not None:
                     yield record, template
             offset, total = offset + PAGE, page.total
+
+    async def fingerprints(self, name: str) -> Mapping[str, ToolFingerprint]:
+        """Return what a template's newest version remembers of its tools; nothing where there is none."""
+        try:
+            record = await self._repository.read_template(name=name)
+        except NotFound:
+            return {}
+        return (await self._repository.read_version(version_id=record.version_id)).tool_fingerprints
 
     async def linking_to(self, name: str) -> list[str]:
         """Return the names of the templates that link to ``name`` and may run; archived ones never do."""
@@ -115,9 +125,15 @@ class TemplateShelf:
 
 @dataclass(frozen=True, slots=True)
 class FoundTools:
-    """The tools that a template names, or why there is none; a ``ToolLookup`` of a review."""
+    """The tools that a template names, or why there is none; a ``ToolLookup`` of a review.
+
+    Attributes:
+        remembered: what the template's newest version called under the names.
+    """
 
     by_name: Mapping[str, ToolEntry | ToolServerError]
+    policy: ToolPolicy
+    remembered: Mapping[str, ToolFingerprint] = field(default_factory=dict[str, ToolFingerprint])
 
     def find(self, tool_name: str) -> ToolFacts | LookupProblem:
         """Return the tool that was found under the name, or why there is none."""
@@ -128,12 +144,29 @@ class FoundTools:
                     input_schema=tool.input_schema,
                     destructive=tool.destructive,
                     idempotent=tool.idempotent,
+                    refusal=self.policy.refusal(tool),
+                    change=change_since(self.remembered.get(tool_name), tool_name, tool),
                 )
             case ToolServerError() as error:
                 return _problem(error)
 
+    def fingerprints(self) -> dict[str, ToolFingerprint]:
+        """Return what a version that is saved now is to remember of its tools.
 
-async def look_up_tools(gateway: Gateway, names: Iterable[str]) -> FoundTools | None:
+        Of a tool that cannot be looked up now it is what the version before remembered.
+        """
+        found = {
+            name: fingerprint_of(tool) for name, tool in self.by_name.items() if isinstance(tool, ToolEntry)
+        }
+        return {name: one for name, one in self.remembered.items() if name in self.by_name} | found
+
+
+async def look_up_tools(
+    gateway: Gateway,
+    policy: ToolPolicy,
+    names: Iterable[str],
+    remembered: Mapping[str, ToolFingerprint] | None = None,
+) -> FoundTools | None:
     """Look up the tools of these names at once; ``None`` when no tool server is configured.
 
     A tool that is not found within ``TOOL_PATIENCE_SECONDS`` counts as one whose server is away.
@@ -152,7 +185,7 @@ async def look_up_tools(gateway: Gateway, names: Iterable[str]) -> FoundTools | 
         async with anyio.create_task_group() as tasks:
             for name in list(found):
                 tasks.start_soon(look_up, name)
-    return FoundTools(found)
+    return FoundTools(found, policy, remembered or {})
 
 
 def is_unavailable(error: ToolServerError) -> bool:

@@ -6,10 +6,9 @@ from typing import cast
 from uuid import UUID, uuid4
 
 from archon_workflows.engine.lookups import TemplateShelf
-from archon_workflows.engine.review import TemplateReview, accepted
+from archon_workflows.engine.review import Reviewed, TemplateReview, accepted
 from archon_workflows.engine.verbs import SavedTemplate
 from archon_workflows.errors import Conflict, NotFound
-from archon_workflows.model.findings import Finding
 from archon_workflows.model.json_values import normalise
 from archon_workflows.model.outcomes import JsonValue
 from archon_workflows.model.parsing import parse_template
@@ -73,7 +72,7 @@ class NextVersions:
     async def _save_over(self, current: TemplateRecord, change: Change) -> SavedTemplate:
         _refuse_stale(current, change.expected_version_number)
         document = change.edit(current)
-        template, findings = await self._passed(document, current, change)
+        template, reviewed = await self._passed(document, current, change)
         if template.name != current.name:
             await self._refuse_renaming(current.name, template.name)
         tag = await self._tag(current, template.version, change.change_type)
@@ -89,17 +88,20 @@ class NextVersions:
                 breaking_changes=bool(breaking),
                 created_by=change.created_by,
                 expected_version_number=current.version_number,
+                tool_fingerprints=reviewed.tool_fingerprints,
             )
         )
-        return SavedTemplate(template=saved, breaking_changes=breaking, findings=findings)
+        return SavedTemplate(template=saved, breaking_changes=breaking, findings=reviewed.findings)
 
     async def _passed(
         self, document: JsonValue, current: TemplateRecord, change: Change
-    ) -> tuple[Template, tuple[Finding, ...]]:
+    ) -> tuple[Template, Reviewed]:
         if change.is_reviewed:
             return await self._review.passed(document, former_name=current.name)
         parsed = parse_template(document)
-        return accepted(parsed.template, parsed.findings)
+        template = accepted(parsed.template, parsed.findings)
+        remembered = await self._shelf.fingerprints(current.name)
+        return template, Reviewed(template=template, findings=parsed.findings, tool_fingerprints=remembered)
 
     async def _refuse_renaming(self, name: str, new_name: str) -> None:
         linking = await self._shelf.linking_to(name)

@@ -21,7 +21,9 @@ from archon_workflows.engine.journal import Journal
 from archon_workflows.engine.lease import Lease
 from archon_workflows.engine.mask import Mask
 from archon_workflows.engine.timers import Alarm, Timers
-from archon_workflows.gateway.port import ToolProgress
+from archon_workflows.engine.tool_policy import Admission
+from archon_workflows.engine.tree_limits import TreeShare
+from archon_workflows.gateway.port import ToolEntry, ToolProgress
 from archon_workflows.interpreter import (
     CallTool,
     CancelCall,
@@ -33,7 +35,10 @@ from archon_workflows.interpreter import (
     DeadlinePassed,
     Event,
     Interpreter,
+    LimitPassed,
     LookUpInterrupted,
+    LookUpTool,
+    Remarked,
     SetTimer,
     StartChild,
     Started,
@@ -42,6 +47,8 @@ from archon_workflows.interpreter import (
     ToolProgressed,
     Turn,
 )
+from archon_workflows.model.json_values import canonical_json
+from archon_workflows.model.outcomes import Outcome, StepError, Unknown
 from archon_workflows.model.records import ControlRequest, JournalAnswer, JournalEntry
 
 logger = logging.getLogger(__name__)
@@ -73,6 +80,8 @@ class Owner:
     """Advances one execution until it ends, is paused, or another owner takes over.
 
     Args:
+        admission: which tools the steps may call.
+        share: what the execution does is counted there.
         fencing_token: proves the ownership in every journal entry.
         lease: no tool is called when it may have run out.
         journal_sequence: the number of the last entry in the database.
@@ -84,6 +93,8 @@ class Owner:
         effects: Effects,
         interpreter: Interpreter,
         mask: Mask,
+        admission: Admission,
+        share: TreeShare,
         *,
         execution_id: UUID,
         root_id: UUID,
@@ -99,6 +110,8 @@ class Owner:
         self._effects = effects
         self._interpreter = interpreter
         self._mask = mask
+        self._admission = admission
+        self._share = share
         self._sequence = journal_sequence
         self._deadline_at = deadline_at
         self._events: list[Event] = []
@@ -152,6 +165,7 @@ class Owner:
         while True:
             events = await self._next_events()
             turn = self._interpreter.handle(events)
+            excess = self._share.count_turn(turn)
             if turn.released:
                 await self._stop_calls(turn)
             self._mask.turn(turn)
@@ -159,6 +173,9 @@ class Owner:
             if answer is not None and not answer.accepted:
                 logger.warning("Execution %s has another owner now; this one stops", self.execution_id)
                 return True
+            if excess is not None and not turn.released:
+                self._post(LimitPassed(excess, self._now()))
+                continue
             self._perform(turn.commands, tasks)
             if turn.released:
                 return True
@@ -237,6 +254,8 @@ class Owner:
                 case CancelTimer():
                     self._timers.cancel(command.key)
                 case LookUpInterrupted():
+                    self._start(self._look_up_interrupted(command), tasks)
+                case LookUpTool():
                     self._start(self._look_up(command), tasks)
 
     def _start(self, effect: Coroutine[None, None, None], tasks: asyncio.TaskGroup) -> asyncio.Task[None]:
@@ -256,11 +275,18 @@ class Owner:
             command,
             trace_id=self._root_id,
             lease=self.lease,
+            admission=lambda tool: self._admitted(command.tool_name, tool),
             on_progress=lambda step: self._progressed(command.path, step),
         )
+        self._share.count_output(_size_of(outcome))
         self._calls.pop(command.path, None)
         self._progress_posted.pop(command.path, None)
         self._post(ToolFinished(command.path, self._mask.outcome(outcome), self._now()))
+
+    def _admitted(self, tool_name: str, tool: ToolEntry) -> StepError | None:
+        return self._admission.error(
+            tool_name, tool, lambda message, details: self._post(Remarked(message, details, self._now()))
+        )
 
     def _progressed(self, path: str, progress: ToolProgress) -> None:
         """Record a call's progress, but not every word of a tool that talks a lot."""
@@ -274,7 +300,10 @@ class Owner:
         said = {name: value for name, value in step.items() if value is not None}
         self._post(ToolProgressed(path, said, self._now()))
 
-    async def _look_up(self, command: LookUpInterrupted) -> None:
+    async def _look_up(self, command: LookUpTool) -> None:
+        self._post(await self._effects.caller.look_up(command, self._now))
+
+    async def _look_up_interrupted(self, command: LookUpInterrupted) -> None:
         self._post(await self._effects.caller.decide_interruption(command, self._now))
 
     async def _run_child(self, command: StartChild) -> None:
@@ -289,3 +318,8 @@ class Owner:
             self._post(TimerFired(key, now))
         if now >= self._deadline_at:
             self._post(DeadlinePassed(now))
+
+
+def _size_of(outcome: Outcome) -> int:
+    result = None if isinstance(outcome, Unknown) else outcome.result
+    return len(canonical_json(result)) if result is not None else 0

@@ -1,6 +1,7 @@
 """Compiled versions, kept because every execution of a version shares its plan."""
 
 from collections import OrderedDict
+from dataclasses import replace
 from uuid import UUID
 
 from archon_workflows.errors import InvalidTemplate
@@ -49,4 +50,4 @@ def _compile(version: VersionRecord) -> Plan:
             suggestion="Save the template again, or restore an earlier version.",
             details={"findings": [finding.as_json() for finding in parsed.findings]},
         )
-    return compile_plan(parsed.template)
+    return replace(compile_plan(parsed.template), tool_fingerprints=version.tool_fingerprints)

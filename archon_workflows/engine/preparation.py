@@ -9,6 +9,8 @@ from archon_workflows.engine.journal import Journal
 from archon_workflows.engine.mask import Mask
 from archon_workflows.engine.plans import Plans
 from archon_workflows.engine.retrying import until_database_answers
+from archon_workflows.engine.tool_policy import Admission, ToolPolicy
+from archon_workflows.engine.tree_limits import Trees, TreeShare
 from archon_workflows.engine.vault import Vault, secret_values
 from archon_workflows.errors import Conflict, NotFound, WorkflowError
 from archon_workflows.interpreter import ExecutionFacts, Interpreter, Plan, records_to_reset
@@ -31,6 +33,8 @@ class Prepared:
 
     interpreter: Interpreter
     mask: Mask
+    admission: Admission
+    share: TreeShare
     requests: tuple[ControlRequest, ...]
     journal_sequence: int
     deadline_at: datetime
@@ -40,15 +44,26 @@ class Preparation:
     """Prepares claimed executions.
 
     Args:
+        policy: which tools steps may call.
+        trees: what execution trees have done and may do.
         secrets: what ``secrets.X`` may read, in clear.
     """
 
     def __init__(
-        self, repository: Repository, plans: Plans, vault: Vault, *, secrets: Mapping[str, str]
+        self,
+        repository: Repository,
+        plans: Plans,
+        vault: Vault,
+        policy: ToolPolicy,
+        trees: Trees,
+        *,
+        secrets: Mapping[str, str],
     ) -> None:
         self._repository = repository
         self._plans = plans
         self._vault = vault
+        self._policy = policy
+        self._trees = trees
         self._secrets = secrets
 
     async def prepare(self, claim: Claim, journal: Journal) -> Prepared | None:
@@ -77,12 +92,20 @@ class Preparation:
             )
             records = _replaced(records, resets)
         parameters = self._vault.open(execution.input_parameters)
+        paths = [record.step_path for record in records]
+        share = await until_database_answers(lambda: self._trees.share_of(execution, paths))
         return Prepared(
-            interpreter=Interpreter(plan, self._facts(claim, parameters), records),
+            interpreter=Interpreter(plan, self._facts(claim, parameters, share), records),
             mask=Mask((*secret_values(plan.template, parameters), *self._secrets.values())),
+            admission=Admission(
+                policy=self._policy,
+                allowed_tools=plan.template.allowed_tools,
+                fingerprints=plan.tool_fingerprints,
+            ),
+            share=share,
             requests=tuple(one for one in execution.control_requests if one is not retry),
             journal_sequence=sequence,
-            deadline_at=_deadline(claim, plan),
+            deadline_at=_deadline(claim, plan, self._trees.limits.minutes),
         )
 
     async def _newer_version(self, execution: ExecutionRecord, version_number: int) -> UUID:
@@ -113,7 +136,7 @@ class Preparation:
             except (Conflict, NotFound):
                 continue
 
-    def _facts(self, claim: Claim, parameters: Mapping[str, JsonValue]) -> ExecutionFacts:
+    def _facts(self, claim: Claim, parameters: Mapping[str, JsonValue], share: TreeShare) -> ExecutionFacts:
         execution = claim.execution
         return ExecutionFacts(
             id=execution.id,
@@ -127,14 +150,17 @@ class Preparation:
             started_at=execution.started_at,
             log_length=len(execution.execution_log),
             secrets=self._secrets,
+            asks_before_destructive=self._policy.destructive_tools == "approve",
+            steps_allowed=share.steps_allowed,
+            timeout_minutes=self._trees.limits.minutes,
         )
 
 
-def _deadline(claim: Claim, plan: Plan) -> datetime:
+def _deadline(claim: Claim, plan: Plan, longest_minutes: float) -> datetime:
     """Return when the execution has run for ``timeout_minutes``; time spent paused does not count."""
     execution = claim.execution
     if execution.deadline_at is None:
-        return claim.now + timedelta(minutes=plan.template.timeout_minutes)
+        return claim.now + timedelta(minutes=min(plan.template.timeout_minutes, longest_minutes))
     if execution.paused_at is not None:
         return execution.deadline_at + (claim.now - execution.paused_at)
     return execution.deadline_at

@@ -16,6 +16,7 @@ from archon_workflows.engine.next_versions import (
     stored_document,
 )
 from archon_workflows.engine.review import TemplateReview
+from archon_workflows.engine.tool_policy import ToolPolicy
 from archon_workflows.engine.verbs import SavedTemplate, VersionDiff
 from archon_workflows.errors import Conflict, InvalidRequest, did_you_mean
 from archon_workflows.gateway.port import Gateway
@@ -40,10 +41,10 @@ FIRST_VERSION = "1.0.0"
 class TemplateLibrary:
     """What callers can do with templates; where a verb takes ``name`` and ``template_id``, one is enough."""
 
-    def __init__(self, repository: Repository, gateway: Gateway) -> None:
+    def __init__(self, repository: Repository, gateway: Gateway, policy: ToolPolicy | None = None) -> None:
         self._repository = repository
         self._shelf = TemplateShelf(repository)
-        self._review = TemplateReview(self._shelf, gateway)
+        self._review = TemplateReview(self._shelf, gateway, policy or ToolPolicy())
         self._next_versions = NextVersions(repository, self._shelf, self._review)
 
     # -- saving ----------------------------------------------------------------------------------
@@ -57,7 +58,7 @@ class TemplateLibrary:
             InvalidTemplate: with every finding in ``details["findings"]``; nothing was stored.
             Conflict: ``name_taken``.
         """
-        template, findings = await self._review.passed(document)
+        template, reviewed = await self._review.passed(document)
         saved = await self._repository.save_template(
             TemplateSave(
                 version_id=uuid4(),
@@ -67,9 +68,10 @@ class TemplateLibrary:
                 change_type="create",
                 change_summary=change_summary,
                 created_by=created_by or template.created_by,
+                tool_fingerprints=reviewed.tool_fingerprints,
             )
         )
-        return SavedTemplate(template=saved, breaking_changes=(), findings=findings)
+        return SavedTemplate(template=saved, breaking_changes=(), findings=reviewed.findings)
 
     async def update(
         self,

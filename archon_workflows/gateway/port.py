@@ -4,10 +4,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from archon_workflows.model.outcomes import JsonValue, Outcome
+from archon_workflows.model.outcomes import JsonValue, Outcome, StepError
+
+WORKFLOW_SERVER = "archon-workflows"
+"""What a workflow server calls itself when MCP asks who it is."""
 
 IDEMPOTENCY_KEY = "archon-workflows/idempotency-key"
 """The key in a call's ``_meta`` under which the idempotency key is sent."""
+
+TRACE_PARENT = "traceparent"
+"""The key in a call's ``_meta`` for the W3C trace context."""
+
+TRACE_STATE = "tracestate"
+"""The key in a call's ``_meta`` for the W3C trace state, which proxies pass on with the trace parent."""
+
+TRACE_STATE_OF_STEPS = "archon-workflows=step"
+"""The trace state of every call that a step makes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +30,8 @@ class ToolEntry:
         destructive: ``destructiveHint`` as the server gave it; ``None`` when it did not say.
         idempotent: ``idempotentHint``, likewise.
         read_only: ``readOnlyHint``, likewise.
+        fingerprint: SHA-256 of name, description, schemas and annotations; empty when nobody took it.
+        is_workflow_server: whether the server says that it is a workflow server.
     """
 
     server: str
@@ -29,6 +43,8 @@ class ToolEntry:
     destructive: bool | None = None
     idempotent: bool | None = None
     read_only: bool | None = None
+    fingerprint: str = ""
+    is_workflow_server: bool = False
 
     @property
     def address(self) -> str:
@@ -67,6 +83,7 @@ class ToolCall:
         trace_parent: W3C ``traceparent``, sent in ``_meta``.
         timeout_seconds: deadline of the whole call, connecting included.
         permit: without it the call is not sent; it is looked at again when the request is written.
+        admission: is shown the tool before anything is sent; an error that it returns is the outcome.
     """
 
     tool_name: str
@@ -76,6 +93,7 @@ class ToolCall:
     timeout_seconds: float
     on_progress: Callable[[ToolProgress], None] | None = None
     permit: Permit | None = None
+    admission: Callable[[ToolEntry], StepError | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,16 +12,22 @@ from archon_workflows.errors import ToolServerError
 from archon_workflows.gateway.arguments import fitted_arguments
 from archon_workflows.gateway.faults import CallFault, Fault
 from archon_workflows.gateway.limits import GatewayLimits
-from archon_workflows.gateway.port import IDEMPOTENCY_KEY, Permit, ServerState, ToolCall, ToolEntry
+from archon_workflows.gateway.port import (
+    IDEMPOTENCY_KEY,
+    TRACE_PARENT,
+    TRACE_STATE,
+    TRACE_STATE_OF_STEPS,
+    Permit,
+    ServerState,
+    ToolCall,
+    ToolEntry,
+)
 from archon_workflows.gateway.progress import ProgressFilter
 from archon_workflows.gateway.resolution import ToolIndex
 from archon_workflows.gateway.results import read_result
 from archon_workflows.gateway.schemas import SchemaChecks
 from archon_workflows.gateway.session import Connection, ToolRequest, ToolServer, ToolServerSession
 from archon_workflows.model.outcomes import Failed, JsonValue, Outcome, StepError
-
-TRACE_PARENT = "traceparent"
-"""The key in a call's ``_meta`` for the W3C trace context."""
 
 _CLOSE_SECONDS = 15.0
 
@@ -111,6 +117,9 @@ class ToolServers:
         self, call: ToolCall, course: "_Course", progress: ProgressFilter | None
     ) -> Outcome:
         tool = await self.resolve(call.tool_name)
+        refusal = call.admission(tool) if call.admission is not None else None
+        if refusal is not None:
+            return Failed(refusal)
         session = self._sessions[tool.server]
         check = await self._checks.check_for(tool.input_schema, f"input schema of {tool.address!r}")
         arguments = fitted_arguments(tool, call.arguments, check)
@@ -217,7 +226,11 @@ async def _sent(session: ToolServerSession, request: ToolRequest, course: _Cours
 
 
 def _meta_of(call: ToolCall) -> dict[str, str]:
-    return {IDEMPOTENCY_KEY: call.idempotency_key, TRACE_PARENT: call.trace_parent}
+    return {
+        IDEMPOTENCY_KEY: call.idempotency_key,
+        TRACE_PARENT: call.trace_parent,
+        TRACE_STATE: TRACE_STATE_OF_STEPS,
+    }
 
 
 def _unavailable(tool_name: str, absent: Sequence[ToolServerSession]) -> ToolServerError:

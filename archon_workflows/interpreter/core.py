@@ -91,6 +91,11 @@ class Core(Protocol):
         ...
 
     @property
+    def asks_before_destructive(self) -> bool:
+        """Whether tools must be looked up, and destructive ones approved, before a step calls them."""
+        ...
+
+    @property
     def execution_id(self) -> UUID:
         """The execution's id."""
         ...

@@ -100,7 +100,7 @@ class StepFrame(EndingFrame):
         match request.action:
             case "approve":
                 self.core.log("info", f"Step {self.path!r} was approved{by}{because}", self)
-                self._after_approval()
+                self.go_on_approved()
             case "reject":
                 message = f"Step {self.path!r} was rejected{by}{because}"
                 self.fail_for_good(
@@ -159,17 +159,16 @@ class StepFrame(EndingFrame):
                 self._save(status="skipped", completed_at=self.core.now)
                 self._finish()
             elif self.plan.approval is not None:
-                self._ask_for_approval()
+                message = self.evaluate(self.plan.approval_message)
+                self.ask_for_approval(message or f"Step {self.path!r} waits for approval.")
             else:
-                self._after_approval()
+                self.go_unasked()
         except ExpressionError as error:
             self.fail_for_good(step_error(error))
 
-    def _ask_for_approval(self) -> None:
-        approval = self.plan.approval
-        assert approval is not None  # noqa: S101 - asked for only where there is one
-        message = self.evaluate(self.plan.approval_message) or f"Step {self.path!r} waits for approval."
-        timeout = approval.timeout_seconds
+    def ask_for_approval(self, message: str) -> None:
+        """Wait for someone's word before the first run."""
+        timeout = self.plan.approval.timeout_seconds if self.plan.approval is not None else None
         wake_at = self.core.now + timedelta(seconds=timeout) if timeout is not None else None
         self._save(awaiting="approval", wake_at=wake_at, input_data={"approval": {"message": message}})
         self.core.log("info", f"Step {self.path!r} waits for approval: {message}", self)
@@ -187,12 +186,17 @@ class StepFrame(EndingFrame):
         on_timeout = self.plan.approval.on_timeout if self.plan.approval is not None else "fail"
         if on_timeout == "approve":
             self.core.log("warning", f"Step {self.path!r} was approved by its time-out", self)
-            self._after_approval()
+            self.go_on_approved()
         else:
             code = "rejected" if on_timeout == "reject" else "approval_timeout"
             self.fail_for_good(StepError(code, f"Nobody approved step {self.path!r} in time."))
 
-    def _after_approval(self) -> None:
+    def go_unasked(self) -> None:
+        """Go on with a step for which the document asks for no approval."""
+        self.go_on_approved()
+
+    def go_on_approved(self) -> None:
+        """Start the first run, now or after the delay."""
         delay = self.plan.step.delay_seconds
         if delay > 0 or self.core.holding:
             self._wait_for_start(self.core.now + timedelta(seconds=delay))

@@ -29,10 +29,13 @@ from archon_workflows.interpreter.turn import (
     DeadlinePassed,
     Event,
     InterruptionDecided,
+    LimitPassed,
+    Remarked,
     SetTimer,
     Started,
     TimerFired,
     ToolFinished,
+    ToolLookedUp,
     ToolProgressed,
     Turn,
 )
@@ -60,6 +63,9 @@ class ExecutionFacts:
         secrets: what ``secrets.X`` may read, in clear.
         started_at: ``None`` for an execution that has not begun.
         log_length: entries in ``execution_log``.
+        asks_before_destructive: whether someone must approve each step that calls a destructive tool.
+        steps_allowed: how many rows it may have; ``None``: any number.
+        timeout_minutes: how long it may run, when the server allows less than the template.
     """
 
     id: UUID
@@ -73,6 +79,9 @@ class ExecutionFacts:
     started_at: datetime | None = None
     log_length: int = 0
     secrets: Mapping[str, str] | None = None
+    asks_before_destructive: bool = False
+    steps_allowed: int | None = None
+    timeout_minutes: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +120,7 @@ class Interpreter:
         self._status: ExecutionStatus = facts.status
         self._progress = facts.progress_percentage
         self._recorded = {record.step_path: record for record in records}
+        self._paths = set(self._recorded)
         self._last_visits = _last_visits(self._recorded.values())
         self._logbook = Logbook(facts.log_length)
         self._agenda: deque[Callable[[], None]] = deque()
@@ -172,7 +182,7 @@ class Interpreter:
 
     # -- events ----------------------------------------------------------------------------------
 
-    def _take(self, event: Event) -> None:  # noqa: C901 - one arm an event
+    def _take(self, event: Event) -> None:  # noqa: C901, PLR0912 - one arm an event
         match event:
             case Started():
                 self._start()
@@ -190,12 +200,20 @@ class Interpreter:
                 frame = self._calls.get(event.path)
                 if isinstance(frame, ActionFrame):
                     frame.interruption_decided(event.decision, event.reason)
+            case ToolLookedUp():
+                frame = self._calls.get(event.path)
+                if isinstance(frame, ActionFrame):
+                    frame.looked_up(event.approval_reason)
+            case Remarked():
+                self.log("warning", event.message, details=event.details)
             case TimerFired():
                 timer = self._timers.pop(event.key, None)
                 if timer is not None:
                     timer.fired()
             case Controlled():
                 self._control(event.request)
+            case LimitPassed():
+                self._stop_short(event.error)
             case DeadlinePassed():
                 self._run_out_of_time()
 
@@ -288,13 +306,18 @@ class Interpreter:
         return waiting.get(request.step_path)
 
     def _run_out_of_time(self) -> None:
+        minutes, name = self._plan.template.timeout_minutes, "timeout_minutes"
+        if self._facts.timeout_minutes is not None and self._facts.timeout_minutes < minutes:
+            minutes, name = self._facts.timeout_minutes, "the server's limit of minutes"
+        message = f"The execution ran longer than {name} ({minutes:g}); running steps were cancelled."
+        self._stop_short(StepError("execution_timeout", message))
+
+    def _stop_short(self, error: StepError) -> None:
+        if self._ended:
+            return
         self._stop_everything()
-        minutes = self._plan.template.timeout_minutes
-        message = (
-            f"The execution ran longer than timeout_minutes ({minutes:g}); running steps were cancelled."
-        )
-        self.log("error", message)
-        self._end("failed", error=StepError("execution_timeout", message))
+        self.log("error", error.message)
+        self._end("failed", error=error)
 
     def _stop_everything(self) -> None:
         if self._root is not None:
@@ -378,6 +401,11 @@ class Interpreter:
     # -- for frames ------------------------------------------------------------------------------
 
     @property
+    def asks_before_destructive(self) -> bool:
+        """Whether tools must be looked up, and destructive ones approved, before a step calls them."""
+        return self._facts.asks_before_destructive
+
+    @property
     def execution_id(self) -> UUID:
         """The execution's id."""
         return self._facts.id
@@ -403,6 +431,7 @@ class Interpreter:
 
     def save(self, record: StepRecord) -> None:
         """Record the row with this turn."""
+        self._paths.add(record.step_path)
         self._turn.steps[record.step_path] = record
 
     def log(
@@ -479,6 +508,8 @@ class Interpreter:
         while self._agenda and moves_left > 0 and not self._ended:
             self._agenda.popleft()()
             moves_left -= 1
+            if self._facts.steps_allowed is not None and len(self._paths) > self._facts.steps_allowed:
+                self._stop_short(_too_many_steps(self._facts.steps_allowed))
         return moves_left
 
     def _close_turn(self) -> Turn:
@@ -488,6 +519,11 @@ class Interpreter:
         turn.log, turn.log_dropped = self._logbook.take()
         self._changes = {}
         return turn
+
+
+def _too_many_steps(allowed: int) -> StepError:
+    message = f"The execution came to more than the {allowed:,} steps that are left to it and its links."
+    return StepError("too_many_steps", message, {"limit": allowed})
 
 
 def _last_visits(records: Iterable[StepRecord]) -> dict[str, StepRecord]:

@@ -20,6 +20,7 @@ from archon_workflows.model.steps import (
     WorkflowLinkStep,
 )
 from archon_workflows.model.template import Template
+from archon_workflows.model.tools import ToolFingerprint
 
 Source = str | bool
 Word = Literal["next", "end", "fail", "continue"]
@@ -110,11 +111,12 @@ class StepPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """A whole version."""
+    """A whole version; ``tool_fingerprints`` are for the engine, the interpreter knows no tools."""
 
     template: Template
     sequence: SequencePlan
     outputs: Mapping[str, CompiledValue] = field(default_factory=dict[str, CompiledValue])
+    tool_fingerprints: Mapping[str, ToolFingerprint] = field(default_factory=dict[str, ToolFingerprint])
 
     @property
     def total_steps(self) -> int:

@@ -76,6 +76,32 @@ class InterruptionDecided:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolLookedUp:
+    """The engine's answer to ``LookUpTool``: why someone must approve the call first, if so."""
+
+    path: str
+    approval_reason: str | None
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Remarked:
+    """The engine saw something that the log of the execution must say as a warning."""
+
+    message: str
+    details: Mapping[str, JsonValue]
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LimitPassed:
+    """The execution, or its tree, has done more than it may; ``error`` says what."""
+
+    error: StepError
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlinePassed:
     """The execution ran over ``timeout_minutes``."""
 
@@ -90,6 +116,9 @@ Event = (
     | TimerFired
     | Controlled
     | InterruptionDecided
+    | ToolLookedUp
+    | Remarked
+    | LimitPassed
     | DeadlinePassed
 )
 
@@ -153,7 +182,17 @@ class LookUpInterrupted:
     tool_name: str
 
 
-Command = CallTool | CancelCall | StartChild | CancelChild | SetTimer | CancelTimer | LookUpInterrupted
+@dataclass(frozen=True, slots=True)
+class LookUpTool:
+    """Look at the annotations of a tool before a step calls it; answer ``ToolLookedUp``."""
+
+    path: str
+    tool_name: str
+
+
+Command = (
+    CallTool | CancelCall | StartChild | CancelChild | SetTimer | CancelTimer | LookUpInterrupted | LookUpTool
+)
 
 
 NO_CHANGE = ExecutionChange()

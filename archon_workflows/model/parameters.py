@@ -11,6 +11,9 @@ from archon_workflows.model.outcomes import JsonValue
 from archon_workflows.model.schemas import DIALECT, SchemaProblem, placed, problems_with
 from archon_workflows.model.template import Parameter, Template
 
+SHORTEST_SECRET = 4
+"""Characters that a secret has at least: a shorter text is in too many others to be hidden."""
+
 _PROBLEMS_LISTED = 100
 _SAID_OTHERWISE = frozenset({"additionalProperties", "required"})
 
@@ -62,6 +65,7 @@ def bind_parameters(template: Template, given: Any) -> dict[str, JsonValue]:
         *_missing_names(template, value),
         *islice(_unknown_names(template, value), _PROBLEMS_LISTED),
         *islice(_unfitting(template, bound), _PROBLEMS_LISTED),
+        *_short_secrets(template, bound),
     ]
     if problems:
         raise _invalid(problems, template)
@@ -145,6 +149,19 @@ def _unfitting(template: Template, bound: Mapping[str, Any]) -> Iterator[SchemaP
     for problem in problems_with(input_schema(template), dict(bound), hidden=hidden):
         if problem.path or problem.keyword not in _SAID_OTHERWISE:
             yield problem
+
+
+def _short_secrets(template: Template, bound: Mapping[str, Any]) -> Iterator[SchemaProblem]:
+    for name in sorted(secret_names(template)):
+        value = bound.get(name)
+        if isinstance(value, str) and len(value) < SHORTEST_SECRET:
+            yield SchemaProblem(
+                pointer_token(name),
+                f"The secret parameter {name!r} has {len(value)} characters; less than {SHORTEST_SECRET} "
+                f"could not be hidden.",
+                "secret",
+                "Give a longer secret, or leave it out.",
+            )
 
 
 def _invalid(problems: Sequence[SchemaProblem], template: Template) -> InvalidParameters:

@@ -13,6 +13,7 @@ from uuid import UUID
 from archon_workflows.model.outcomes import JsonValue
 from archon_workflows.model.steps import StepType
 from archon_workflows.model.template import ChangeType, TemplateStatus
+from archon_workflows.model.tools import ToolFingerprint
 
 ExecutionStatus = Literal["pending", "running", "paused", "completed", "failed", "cancelled"]
 EXECUTION_STATUSES: tuple[str, ...] = get_args(ExecutionStatus)
@@ -130,6 +131,7 @@ class ExecutionRecord:
         priority: higher ones are taken first.
         place: whether it awaits one of the places that its template's limit allows, or has one; ``None``
             without a limit.
+        caller: whom authentication knew as the one who started it; ``None`` where nobody asked.
     """
 
     id: UUID
@@ -153,6 +155,7 @@ class ExecutionRecord:
     parent_step_path: str | None
     root_execution_id: UUID
     link_depth: int
+    caller: str | None = None
     pause_reason: PauseReason | None
     control_requests: tuple[ControlRequest, ...]
     output_data: JsonValue
@@ -171,6 +174,15 @@ class ExecutionRecord:
     started_at: datetime | None
     completed_at: datetime | None
     paused_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeCount:
+    """What the rows of an execution tree add up to; ``output_bytes`` as the database stores them."""
+
+    steps: int
+    calls: int
+    output_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,9 +256,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewExecution:
-    """An execution to create; ``id`` is made by the caller, so that creating it twice is creating it once.
+    """An execution to create; ``id`` is made beforehand, so that creating it twice is creating it once.
 
     Attributes:
+        caller: to whom it belongs; a child belongs to its parent's caller.
         priority: ``None``: the template's newest one, and at least the parent's.
     """
 
@@ -262,6 +275,7 @@ class NewExecution:
     idempotency_key: str | None = None
     parent_execution_id: UUID | None = None
     parent_step_path: str | None = None
+    caller: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,6 +306,9 @@ class TemplateSave:
     """A template to save as its next version; ``template_id`` is ``None`` for a new one.
 
     ``version_id`` is made by the caller, so that saving it twice is saving it once.
+
+    Attributes:
+        tool_fingerprints: by ``tool_name``, of those tools that could be looked up.
     """
 
     version_id: UUID
@@ -303,6 +320,7 @@ class TemplateSave:
     breaking_changes: bool = False
     created_by: str | None = None
     expected_version_number: int | None = None
+    tool_fingerprints: Mapping[str, ToolFingerprint] = field(default_factory=dict[str, ToolFingerprint])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,25 +358,36 @@ class VersionRecord:
     breaking_changes: bool
     created_by: str | None
     created_at: datetime
+    tool_fingerprints: Mapping[str, ToolFingerprint] = field(default_factory=dict[str, ToolFingerprint])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateFilter:
-    """Which templates to list; ``text`` is searched in name, title, description, category and tags."""
+    """Which templates to list; ``text`` is searched in name, title, description, category and tags.
+
+    Attributes:
+        visible_to: only public ones, and those that this one created.
+    """
 
     text: str | None = None
     statuses: Sequence[TemplateStatus] = ()
     category: str | None = None
     tags: Sequence[str] = ()
+    visible_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutionFilter:
-    """Which executions to list, newest first."""
+    """Which executions to list, newest first.
+
+    Attributes:
+        caller: only those that belong to this caller.
+    """
 
     workflow_name: str | None = None
     statuses: Sequence[ExecutionStatus] = ()
     triggered_by: str | None = None
+    caller: str | None = None
     parent_execution_id: UUID | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None

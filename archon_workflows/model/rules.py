@@ -28,6 +28,10 @@ RULES: dict[str, Rule] = {
     "duplicate_name": Rule("error", "Two steps of the template, nested ones included, share a name."),
     "reserved_name": Rule("error", "A step has the name of a word such as `next` or `end`."),
     "shadowed_name": Rule("error", "A loop's `item_variable` hides a name that expressions need."),
+    "hidden_characters": Rule(
+        "error", "A title, category, tag or tool name has invisible or direction-changing characters."
+    ),
+    "hidden_text": Rule("warning", "Some other text has invisible or direction-changing characters."),
     # Flow
     "unknown_target": Rule("error", "A jump names a step that does not exist."),
     "target_elsewhere": Rule("error", "A jump leads to a step of another sequence."),
@@ -71,6 +75,10 @@ RULES: dict[str, Rule] = {
     # Tools, and arguments of tools and links
     "unknown_tool": Rule("error", "No tool server has the tool."),
     "ambiguous_tool": Rule("error", "Several tool servers have a tool of that name."),
+    "tool_not_allowed": Rule(
+        "error", "The template's `allowed_tools` or the server's settings forbid to call the tool."
+    ),
+    "tool_changed": Rule("warning", "The tool is not what it was when the newest version was saved."),
     "tool_unavailable": Rule("warning", "The tool's server cannot be reached, so nothing could be checked."),
     "unknown_argument": Rule("error", "The tool or workflow takes no argument of that name."),
     "missing_argument": Rule("error", "A required argument of the tool or workflow is missing."),

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, cast, get_args
 from pydantic import ConfigDict, Field, Strict, StringConstraints, model_validator
 
 from archon_workflows.model.steps import Document, Name, Sequence
+from archon_workflows.model.tools import ToolPattern
 
 TemplateStatus = Literal["draft", "active", "deprecated", "archived"]
 TEMPLATE_STATUSES: tuple[str, ...] = get_args(TemplateStatus)
@@ -106,6 +107,11 @@ class Template(Document):
     """One execution more: `queue` it until its turn, `reject` it, or `cancel_oldest` in its favour."""
     priority: Priority = 0
     """Which executions start first when many wait: higher ones, then older ones."""
+    allowed_tools: Annotated[tuple[ToolPattern, ...], Strict(strict=False), Field(max_length=200)] | None = (
+        None
+    )
+    """Tools that its own steps may call: names or `server/tool`, with `*`. Without it, all that the server \
+allows."""
     created_by: Annotated[str, StringConstraints(max_length=200)] | None = None
     """Who made it."""
     is_public: bool = True

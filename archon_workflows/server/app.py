@@ -1,20 +1,16 @@
 """The MCP server: tools, resources and prompt, registered over the verbs of an application."""
 
 from importlib.metadata import version
-from typing import Protocol
 
 from mcp.server import MCPServer
 
-from archon_workflows.engine.executions import Executions
-from archon_workflows.engine.rehearsal import Rehearsal
-from archon_workflows.engine.templates import TemplateLibrary
-from archon_workflows.gateway.port import Gateway
+from archon_workflows.server.authentication import Authentication
+from archon_workflows.server.callers import Callers, Verbs
 from archon_workflows.server.execution_tools import control_tool, get_tool
 from archon_workflows.server.prompts import add_prompts
 from archon_workflows.server.resources import add_resources
 from archon_workflows.server.run_tool import run_tool
 from archon_workflows.server.template_tool import template_tool
-from archon_workflows.settings import Settings
 
 NAME = "archon-workflows"
 
@@ -29,51 +25,31 @@ execution that is recorded step by step and goes on by itself, also after a rest
 Each answer's `next` names the calls that lead on; each error says what to change."""
 
 
-class Verbs(Protocol):
-    """What the server stands on; the wired application has all of it."""
+def build_server(verbs: Verbs, authentication: Authentication | None = None) -> MCPServer:
+    """Return the server; one serves any number of connections, and running the engine is the caller's.
 
-    @property
-    def settings(self) -> Settings:
-        """Limits."""
-        ...
-
-    @property
-    def gateway(self) -> Gateway:
-        """The tools that steps can call."""
-        ...
-
-    @property
-    def templates(self) -> TemplateLibrary:
-        """Templates."""
-        ...
-
-    @property
-    def executions(self) -> Executions:
-        """Executions."""
-        ...
-
-    @property
-    def rehearsal(self) -> Rehearsal:
-        """Previews and dry runs."""
-        ...
-
-
-def build_server(verbs: Verbs) -> MCPServer:
-    """Return the server; one serves any number of connections, and running the engine is the caller's."""
+    Args:
+        verbs: the wired application.
+        authentication: over HTTP, who may ask at all, and how they prove who they are; without it everybody
+            who reaches the server may do everything.
+    """
     limit = verbs.settings.wait_seconds_limit
+    callers = Callers(verbs, are_authenticated=authentication is not None)
     server = MCPServer(
         NAME,
         title="Archon Workflows",
         instructions=INSTRUCTIONS,
         version=version(NAME),
         tools=[
-            template_tool(verbs.templates),
-            run_tool(verbs.executions, verbs.rehearsal, wait_seconds_limit=limit),
-            get_tool(verbs.executions, wait_seconds_limit=limit),
-            control_tool(verbs.executions, verbs.templates),
+            template_tool(callers),
+            run_tool(callers, wait_seconds_limit=limit),
+            get_tool(callers, wait_seconds_limit=limit),
+            control_tool(callers),
         ],
         log_level="WARNING",
+        auth=authentication.settings if authentication is not None else None,
+        token_verifier=authentication.verifier if authentication is not None else None,
     )
-    add_resources(server, templates=verbs.templates, executions=verbs.executions, gateway=verbs.gateway)
-    add_prompts(server, templates=verbs.templates, gateway=verbs.gateway)
+    add_resources(server, callers)
+    add_prompts(server, callers)
     return server

@@ -9,7 +9,6 @@ from mcp_types import ToolAnnotations
 from pydantic import AfterValidator, Field
 
 from archon_workflows.engine.executions import Executions
-from archon_workflows.engine.templates import TemplateLibrary
 from archon_workflows.model.records import (
     TERMINAL_STATUSES,
     ControlAction,
@@ -32,6 +31,7 @@ from archon_workflows.server.arguments import (
     uuid_of,
     version_name,
 )
+from archon_workflows.server.callers import Caller, Callers
 from archon_workflows.server.presentation.answer import Answer
 from archon_workflows.server.presentation.executions import (
     ExecutionAnswer,
@@ -137,15 +137,16 @@ class ControlArguments(Arguments):
     """Who decides."""
 
 
-def get_tool(executions: Executions, *, wait_seconds_limit: float) -> AnsweringTool:
+def get_tool(callers: Callers, *, wait_seconds_limit: float) -> AnsweringTool:
     """Return the tool ``get_execution``.
 
     Args:
-        executions: the verbs.
+        callers: who may look at what.
         wait_seconds_limit: the longest that one call waits.
     """
 
     async def perform(arguments: GetArguments, context: Context) -> Answer:
+        executions = callers.current().verbs.executions
         if arguments.execution_id is None:
             return await _list(executions, arguments)
         arguments.require("get_execution with an execution_id", takes=_WITH_ID)
@@ -168,10 +169,12 @@ def get_tool(executions: Executions, *, wait_seconds_limit: float) -> AnsweringT
     )
 
 
-def control_tool(executions: Executions, templates: TemplateLibrary) -> AnsweringTool:
+def control_tool(callers: Callers) -> AnsweringTool:
     """Return the tool ``control_execution``."""
 
     async def perform(arguments: ControlArguments, _context: Context) -> Answer:
+        caller = callers.current()
+        executions = caller.verbs.executions
         takes, needs = _CONTROL[arguments.action]
         arguments.require(
             arguments.action, takes=("execution_id", "requested_by", "reason", *takes), needs=needs
@@ -180,11 +183,11 @@ def control_tool(executions: Executions, templates: TemplateLibrary) -> Answerin
         request = ControlRequest(
             id=uuid4(),
             action=arguments.action,
-            requested_by=arguments.requested_by,
+            requested_by=caller.sign(arguments.requested_by, "requested_by"),
             reason=arguments.reason,
             step_path=arguments.step_path,
             from_step=arguments.from_step,
-            version_number=await _version_number(executions, templates, arguments),
+            version_number=await _version_number(caller, arguments),
             resolution=arguments.resolution,
             output=arguments.output,
         )
@@ -257,17 +260,17 @@ async def _list(executions: Executions, arguments: GetArguments) -> Answer:
     return present_executions(page, page_facts(arguments.page, arguments.page_size, page.total))
 
 
-async def _version_number(
-    executions: Executions, templates: TemplateLibrary, arguments: ControlArguments
-) -> int | None:
+async def _version_number(caller: Caller, arguments: ControlArguments) -> int | None:
     """Return the number of the version to go on with, also when it was named by its tag."""
     if arguments.version is None:
         return None
     version = version_name(arguments.version)
     if isinstance(version, int):
         return version
-    execution = await executions.read(uuid_of(arguments.execution_id, "execution_id"))
-    found = await templates.get_version(template_id=execution.workflow_template_id, version=version)
+    execution = await caller.verbs.executions.read(uuid_of(arguments.execution_id, "execution_id"))
+    found = await caller.verbs.templates.get_version(
+        template_id=execution.workflow_template_id, version=version
+    )
     return found.version_number
 
 

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from archon_workflows.engine.templates import TemplateLibrary
 from archon_workflows.gateway.port import Gateway
+from archon_workflows.server.callers import Callers
 from archon_workflows.server.guide import authoring_guide
 from archon_workflows.server.presentation.templates import present_suggestions
 from archon_workflows.server.presentation.tools import tool_line
@@ -18,15 +19,16 @@ Validate it with manage_workflow_template(action="validate") and mend what is fo
 action="create", try it with run_workflow(mode="dry_run"), and show the result before you run it."""
 
 
-def add_prompts(server: MCPServer, *, templates: TemplateLibrary, gateway: Gateway) -> None:
-    """Register the prompts."""
+def add_prompts(server: MCPServer, callers: Callers) -> None:
+    """Register the prompts; the templates in them are those that the caller sees."""
 
     @server.prompt(title="Write a workflow")
     async def author_workflow(
         task: Annotated[str, Field(description="What the workflow is to do, in words.")],
     ) -> str:
         """Write a workflow template for a task, check it, try it and save it."""
-        return await _author_workflow(task, templates, gateway)
+        verbs = callers.current().verbs
+        return await _author_workflow(task, verbs.templates, verbs.gateway)
 
     del author_workflow
 

@@ -14,6 +14,7 @@ from archon_workflows.errors import NotFound, WorkflowError
 from archon_workflows.gateway.port import Gateway
 from archon_workflows.model.parsing import template_json_schema
 from archon_workflows.server.arguments import LARGEST_PAGE, page_facts
+from archon_workflows.server.callers import Callers
 from archon_workflows.server.guide import authoring_guide
 from archon_workflows.server.presentation.answer import Answer
 from archon_workflows.server.presentation.executions import present_execution
@@ -25,10 +26,8 @@ from archon_workflows.server.standing import read_standing
 JSON = "application/json"
 
 
-def add_resources(
-    server: MCPServer, *, templates: TemplateLibrary, executions: Executions, gateway: Gateway
-) -> None:
-    """Register the resources."""
+def add_resources(server: MCPServer, callers: Callers) -> None:
+    """Register the resources; what is read is what the caller sees."""
 
     @server.resource(
         "workflow://schema/template", title="Template schema", mime_type="application/schema+json"
@@ -45,17 +44,17 @@ def add_resources(
     @server.resource("workflow://tools", title="Callable tools", mime_type=JSON)
     async def tools() -> str:
         """The tools that steps can call, with their input schemas."""
-        return await _read(lambda: _tools(gateway))
+        return await _read(lambda: _tools(callers.current().verbs.gateway))
 
     @server.resource("workflow://templates/{name}", title="A workflow template", mime_type=JSON)
     async def template(name: str) -> str:
         """A template with its whole document."""
-        return await _read(lambda: _template(templates, name))
+        return await _read(lambda: _template(callers.current().verbs.templates, name))
 
     @server.resource("workflow://executions/{execution_id}", title="An execution", mime_type=JSON)
     async def execution(execution_id: str) -> str:
         """An execution with its input, output and steps."""
-        return await _read(lambda: _execution(executions, execution_id))
+        return await _read(lambda: _execution(callers.current().verbs.executions, execution_id))
 
     del template_schema, guide, tools, template, execution
 

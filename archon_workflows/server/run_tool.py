@@ -11,7 +11,6 @@ from mcp_types import ToolAnnotations
 from pydantic import Field
 
 from archon_workflows.engine.executions import Executions
-from archon_workflows.engine.rehearsal import Rehearsal
 from archon_workflows.engine.verbs import RunRequest
 from archon_workflows.errors import InvalidRequest
 from archon_workflows.expressions.values import is_object
@@ -19,6 +18,7 @@ from archon_workflows.model.json_values import shown
 from archon_workflows.model.outcomes import JsonValue
 from archon_workflows.model.template import Priority
 from archon_workflows.server.arguments import Arguments, JsonObject
+from archon_workflows.server.callers import Callers
 from archon_workflows.server.presentation.answer import Answer
 from archon_workflows.server.presentation.executions import ExecutionAnswer, present_execution
 from archon_workflows.server.presentation.rehearsals import (
@@ -76,7 +76,7 @@ class RunArguments(Arguments):
     triggered_by: Annotated[str, Field(max_length=200)] | None = None
     """Who runs it."""
 
-    def request(self) -> RunRequest:
+    def request(self, triggered_by: str | None) -> RunRequest:
         """Return what the verbs take."""
         return RunRequest(
             workflow=self.workflow,
@@ -84,32 +84,33 @@ class RunArguments(Arguments):
             version=self.version,
             allow_draft=self.allow_draft,
             trigger_context={} if self.trigger_context is None else self.trigger_context,
-            triggered_by=self.triggered_by,
+            triggered_by=triggered_by,
             idempotency_key=self.idempotency_key,
             priority=self.priority,
         )
 
 
-def run_tool(executions: Executions, rehearsal: Rehearsal, *, wait_seconds_limit: float) -> AnsweringTool:
+def run_tool(callers: Callers, *, wait_seconds_limit: float) -> AnsweringTool:
     """Return the tool ``run_workflow``.
 
     Args:
-        executions: the verbs for mode run.
-        rehearsal: the verbs for the other modes.
+        callers: who may run what.
         wait_seconds_limit: the longest that one call waits.
     """
 
     async def perform(arguments: RunArguments, context: Context) -> Answer:
         arguments.require(arguments.mode, takes=_TAKES[arguments.mode])
+        caller = callers.current()
+        verbs, request = caller.verbs, arguments.request(caller.sign(arguments.triggered_by, "triggered_by"))
         match arguments.mode:
             case "preview":
-                return present_preview(await rehearsal.preview(arguments.request()))
+                return present_preview(await verbs.rehearsal.preview(request))
             case "dry_run":
                 stubs = _stubs(arguments.stubs)
-                return present_dry_run(await rehearsal.dry_run(arguments.request(), stubs))
+                return present_dry_run(await verbs.rehearsal.dry_run(request, stubs))
             case "run":
                 seconds = min(arguments.wait_seconds, wait_seconds_limit)
-                return await _run(executions, arguments.request(), seconds, context)
+                return await _run(verbs.executions, request, seconds, context)
 
     return answering_tool(
         RunArguments,

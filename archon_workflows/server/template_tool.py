@@ -10,6 +10,7 @@ from mcp_types import ToolAnnotations
 
 from archon_workflows.engine.templates import TemplateLibrary
 from archon_workflows.errors import InvalidRequest
+from archon_workflows.expressions.values import is_object
 from archon_workflows.model.outcomes import JsonValue
 from archon_workflows.model.records import TemplateFilter
 from archon_workflows.model.template import TemplateStatus
@@ -25,6 +26,7 @@ from archon_workflows.server.arguments import (
     uuid_of,
     version_name,
 )
+from archon_workflows.server.callers import Caller, Callers
 from archon_workflows.server.presentation.answer import Answer
 from archon_workflows.server.presentation.templates import (
     DifferenceAnswer,
@@ -153,13 +155,14 @@ class _Action:
     needs: tuple[str, ...] = ()
 
 
-def template_tool(templates: TemplateLibrary) -> AnsweringTool:
+def template_tool(callers: Callers) -> AnsweringTool:
     """Return the tool ``manage_workflow_template``."""
 
     async def perform(arguments: TemplateArguments, _context: Context) -> Answer:
         action = _ACTIONS[arguments.action]
         arguments.require(arguments.action, takes=action.takes, needs=action.needs)
-        return await action.perform(templates, arguments)
+        caller = callers.current()
+        return await action.perform(caller.verbs.templates, _signed(arguments, caller))
 
     return answering_tool(
         TemplateArguments,
@@ -177,6 +180,14 @@ def template_tool(templates: TemplateLibrary) -> AnsweringTool:
             read_only_hint=False, destructive_hint=True, idempotent_hint=False, open_world_hint=False
         ),
     )
+
+
+def _signed(given: TemplateArguments, caller: Caller) -> TemplateArguments:
+    """Return the arguments with who saves; a document that is saved names no other creator either."""
+    if given.action in ("create", "update") and is_object(given.template):
+        claimed = given.template.get("created_by")
+        caller.sign(claimed if isinstance(claimed, str) else None, "template", "created_by")
+    return given.model_copy(update={"created_by": caller.sign(given.created_by, "created_by")})
 
 
 async def _create(templates: TemplateLibrary, given: TemplateArguments) -> Answer:

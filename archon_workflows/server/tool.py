@@ -16,8 +16,9 @@ from mcp_types import ToolAnnotations
 from pydantic import Field, TypeAdapter
 from typing_extensions import override
 
-from archon_workflows.errors import WorkflowError
+from archon_workflows.errors import WorkflowError, origin_of
 from archon_workflows.server.arguments import Arguments, readable_schema
+from archon_workflows.server.own_calls import refuse_steps
 from archon_workflows.server.presentation.answer import Answer
 from archon_workflows.server.presentation.letters import Letter, letter_of
 
@@ -38,11 +39,12 @@ class AnsweringTool(Tool):
         """Answer a call; nothing but a cancellation is raised."""
         del convert_result
         try:
+            refuse_steps(self.name, context.request_context.meta or {})
             answer: Answer = await self.fn(self.arguments.read(arguments), context)
         except WorkflowError as error:
             return letter_of(error).as_result(is_error=True)
-        except Exception:
-            logger.exception("The tool %s failed unexpectedly", self.name)
+        except Exception as error:  # noqa: BLE001 - whatever it is becomes a letter
+            logger.error("The tool %s failed unexpectedly: %s", self.name, origin_of(error))  # noqa: TRY400 - without its text
             return letter_of(_unexpected(self.name)).as_result(is_error=True)
         return answer.as_result()
 

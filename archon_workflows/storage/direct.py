@@ -27,6 +27,7 @@ from archon_workflows.model.records import (
     TemplateFilter,
     TemplateRecord,
     TemplateSave,
+    TreeCount,
     VersionRecord,
 )
 from archon_workflows.storage import rows, statements
@@ -81,6 +82,7 @@ class DirectRepository(Repository):
             save.breaking_changes,
             save.created_by,
             save.expected_version_number,
+            rows.fingerprints_json(save),
         )
         return rows.TEMPLATES.validate_python(saved)
 
@@ -108,6 +110,7 @@ class DirectRepository(Repository):
             list(which.statuses) or None,
             which.category,
             list(which.tags) or None,
+            which.visible_to,
             offset,
             limit,
         )
@@ -181,6 +184,7 @@ class DirectRepository(Repository):
             which.parent_execution_id,
             which.created_after,
             which.created_before,
+            which.caller,
             offset,
             limit,
         )
@@ -205,6 +209,10 @@ class DirectRepository(Repository):
             limit,
         )
         return _page(rows.STEPS, found)
+
+    async def count_tree(self, root_execution_id: UUID) -> TreeCount:
+        """See ``Repository``."""
+        return rows.TREE_COUNTS.validate_python(await self._value(statements.COUNT_TREE, root_execution_id))
 
     async def claim(
         self,

@@ -26,6 +26,7 @@ from archon_workflows.model.records import (
     TemplateFilter,
     TemplateRecord,
     TemplateSave,
+    TreeCount,
     VersionRecord,
 )
 
@@ -126,6 +127,10 @@ class Repository(Protocol):
         limit: int | None = None,
     ) -> Page[StepRecord]:
         """Return an execution's step rows in the order in which they were first written."""
+        ...
+
+    async def count_tree(self, root_execution_id: UUID) -> TreeCount:
+        """Return what an execution and its descendants have done; zeros where there is none."""
         ...
 
     async def claim(

@@ -25,6 +25,8 @@ from archon_workflows.model.records import (
     Queue,
     StepRecord,
     TemplateRecord,
+    TemplateSave,
+    TreeCount,
     VersionRecord,
 )
 
@@ -37,6 +39,7 @@ VERSIONS: Final = TypeAdapter(VersionRecord)
 EXECUTIONS: Final = TypeAdapter(ExecutionRecord)
 STEPS: Final = TypeAdapter(StepRecord)
 CLAIMS: Final = TypeAdapter(tuple[Claim, ...])
+TREE_COUNTS: Final = TypeAdapter(TreeCount)
 CREATED: Final = TypeAdapter(CreatedExecution)
 QUEUES: Final = TypeAdapter[Queue | None](Queue | None)
 _REQUESTS: Final = TypeAdapter(tuple[ControlRequest, ...])
@@ -51,6 +54,13 @@ _REQUEST_KEYS: Final = tuple(key.name for key in fields(ControlRequest))
 def records_of(adapter: TypeAdapter[RecordT], rows: Sequence[Row]) -> tuple[RecordT, ...]:
     """Read rows, each a mapping from column to value; columns that the record does not have are ignored."""
     return tuple(adapter.validate_python(row) for row in rows)
+
+
+def fingerprints_json(save: TemplateSave) -> dict[str, JsonValue]:
+    """Return what the column ``tool_fingerprints`` keeps."""
+    return {
+        name: {"address": one.address, "sha256": one.sha256} for name, one in save.tool_fingerprints.items()
+    }
 
 
 def execution_json(new: NewExecution) -> dict[str, JsonValue]:

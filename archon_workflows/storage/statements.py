@@ -5,9 +5,10 @@ Nothing here is ever put together from parts; a filter that is not given is a nu
 
 from typing import Final
 
-SAVE_TEMPLATE: Final = "select public.archon_workflow_save_template($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+SAVE_TEMPLATE: Final = "select public.archon_workflow_save_template($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 DELETE_TEMPLATE: Final = "select public.archon_workflow_delete_template($1)"
 CREATE_EXECUTION: Final = "select public.archon_workflow_create_execution($1)"
+COUNT_TREE: Final = "select public.archon_workflow_count_tree($1)"
 CLAIM: Final = "select public.archon_workflow_claim($1, $2, $3, $4)"
 RECORD: Final = "select public.archon_workflow_record($1)"
 RENEW: Final = "select public.archon_workflow_renew($1, $2)"
@@ -30,9 +31,10 @@ with matching as not materialized (
     and ($2::text[] is null or t.status = any ($2))
     and ($3::text is null or t.category = $3)
     and ($4::jsonb is null or t.tags @> $4)
+    and ($5::text is null or t.is_public or t.created_by = $5)
 ), page as (
   select public.archon_workflow_template_record(m.id) as record, m.name
-  from (select id, name from matching order by name offset $5 limit $6) as m
+  from (select id, name from matching order by name offset $6 limit $7) as m
 )
 select (select count(*) from matching) as total, page.record
 from (select) as always left join page on true
@@ -82,16 +84,17 @@ with matching as not materialized (
     and ($4::uuid is null or x.parent_execution_id = $4)
     and ($5::timestamptz is null or x.created_at > $5)
     and ($6::timestamptz is null or x.created_at < $6)
+    and ($7::text is null or x.caller = $7)
 ), page as (
   select
     x.id, x.workflow_template_id, x.workflow_version_id, t.name as workflow_name, v.version_number,
     v.version_tag, x.status, x.triggered_by, x.trigger_context, x.input_parameters, x.execution_context,
     x.current_step_index, x.total_steps, x.progress_percentage, x.priority, x.place, x.idempotency_key,
-    x.parent_execution_id, x.parent_step_path, x.root_execution_id, x.link_depth, x.pause_reason,
+    x.parent_execution_id, x.parent_step_path, x.root_execution_id, x.link_depth, x.caller, x.pause_reason,
     x.control_requests, x.output_data, x.error_message, x.error_details, '[]'::jsonb as execution_log,
     x.log_dropped_count, x.owner_id, x.fencing_token, x.lease_expires_at, x.journal_sequence, x.wake_at,
     x.deadline_at, x.created_at, x.updated_at, x.started_at, x.completed_at, x.paused_at
-  from (select id from matching order by created_at desc, id desc offset $7 limit $8) as m
+  from (select id from matching order by created_at desc, id desc offset $8 limit $9) as m
   join public.archon_workflow_executions as x on x.id = m.id
   join public.archon_workflow_templates as t on t.id = x.workflow_template_id
   join public.archon_workflow_template_versions as v on v.id = x.workflow_version_id

@@ -33,6 +33,7 @@ from archon_workflows.model.records import (
     TemplateFilter,
     TemplateRecord,
     TemplateSave,
+    TreeCount,
     VersionRecord,
 )
 from archon_workflows.storage import rows
@@ -110,6 +111,7 @@ class SupabaseRepository(Repository):
             breaking_changes=save.breaking_changes,
             created_by=save.created_by,
             expected_version_number=save.expected_version_number,
+            tool_fingerprints=rows.fingerprints_json(save),
         )
         return rows.TEMPLATES.validate_python(saved)
 
@@ -141,6 +143,8 @@ class SupabaseRepository(Repository):
             query = _if_given(query, "category", which.category)
             if which.statuses:
                 query = query.in_("status", which.statuses)
+            if which.visible_to is not None:
+                query = query.or_(f"is_public.is.true,created_by.eq.{_quoted(which.visible_to)}")
             if which.tags:
                 query = query.filter("tags", "cs", json.dumps(list(which.tags)))
             for word in (which.text or "").lower().split():
@@ -227,6 +231,7 @@ class SupabaseRepository(Repository):
         def narrow(query: Query) -> Query:
             query = _if_given(query, "workflow.name", which.workflow_name)
             query = _if_given(query, "triggered_by", which.triggered_by)
+            query = _if_given(query, "caller", which.caller)
             query = _if_given(query, "parent_execution_id", which.parent_execution_id)
             if which.statuses:
                 query = query.in_("status", which.statuses)
@@ -260,6 +265,11 @@ class SupabaseRepository(Repository):
 
         page = await self._api.page("step_executions", _STEP_COLUMNS, narrow, offset=offset, limit=limit)
         return Page(rows.records_of(rows.STEPS, page.found), page.total)
+
+    async def count_tree(self, root_execution_id: UUID) -> TreeCount:
+        """See ``Repository``."""
+        counted = await self._api.call("count_tree", root_id=root_execution_id)
+        return rows.TREE_COUNTS.validate_python(counted)
 
     async def claim(
         self,
@@ -349,6 +359,12 @@ def _if_given(
         return query
     text = value.isoformat() if isinstance(value, datetime) else str(value)
     return query.filter(column, operator, text)
+
+
+def _quoted(text: str) -> str:
+    """Return a value as it stands inside PostgREST's ``or=(...)``."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _by_name(query: Query) -> Query:

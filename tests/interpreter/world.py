@@ -23,11 +23,13 @@ from archon_workflows.interpreter import (
     Interpreter,
     InterruptionDecided,
     LookUpInterrupted,
+    LookUpTool,
     SetTimer,
     StartChild,
     Started,
     TimerFired,
     ToolFinished,
+    ToolLookedUp,
     Turn,
     compile_plan,
     records_to_reset,
@@ -271,6 +273,9 @@ class World:
                     self._pending.append(
                         InterruptionDecided(command.path, decision, "by its annotations", self.now)
                     )
+                case LookUpTool():
+                    reason = "it is destructive" if command.tool_name in self.destructive else None
+                    self._pending.append(ToolLookedUp(command.path, reason, self.now))
 
     def _note_call(self, command: CallTool) -> None:
         self.calls.append(command)

@@ -46,7 +46,12 @@ class FixedTools:
             return LookupProblem(code="unavailable", message=f"The server {server!r} cannot be reached.")
         found = [address for address in WORLD["tools"] if tool_name in _names(address)]
         if len(found) == 1:
-            return ToolFacts(address=found[0], input_schema=WORLD["tools"][found[0]])
+            return ToolFacts(
+                address=found[0],
+                input_schema=WORLD["tools"][found[0]],
+                refusal=WORLD["refusals"].get(found[0]),
+                change=WORLD["changes"].get(found[0]),
+            )
         if found:
             message = f"Several servers have a tool {tool_name!r}."
             return LookupProblem(code="ambiguous_tool", message=message, candidates=tuple(found))

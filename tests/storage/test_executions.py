@@ -61,6 +61,25 @@ async def test_a_key_of_another_template_is_refused(repository: Repository) -> N
     assert refused.value.code == "idempotency_key_reused"
 
 
+async def test_a_key_is_its_callers_own(repository: Repository) -> None:
+    template = await saved(repository)
+    callers = (None, "ann", "ben", None, "ann", "ben")
+    made = [
+        await repository.create_execution(new(template, idempotency_key="k", caller=one)) for one in callers
+    ]
+    assert [one.existed for one in made] == [False, False, False, True, True, True]
+    assert [one.id for one in made[:3]] == [one.id for one in made[3:]]
+
+
+async def test_a_child_is_its_parents_callers_whatever_is_said(repository: Repository) -> None:
+    root = await created(repository, "root", caller="ann")
+    for said in (None, "ann", "ben"):
+        child = await created(
+            repository, f"child_{said}".lower(), parent_execution_id=root, parent_step_path="a", caller=said
+        )
+        assert (await repository.read_execution(child)).caller == "ann"
+
+
 async def test_a_version_must_exist_and_be_of_the_template(repository: Repository) -> None:
     one, two = await saved(repository, "one"), await saved(repository, "two")
     for version_id in (uuid4(), two.version_id):
@@ -130,6 +149,8 @@ FILTERS: list[tuple[dict[str, Any], list[str]]] = [
     ({"workflow_name": "nothing"}, []),
     ({"statuses": ["running", "failed"]}, ["third"]),
     ({"triggered_by": "ann"}, ["second"]),
+    ({"caller": "ben"}, ["third"]),
+    ({"caller": "ann"}, []),
 ]
 
 
@@ -140,7 +161,8 @@ async def test_executions_are_listed_newest_first_as_filtered(
     one, two = await saved(repository, "one"), await saved(repository, "two")
     ids: dict[UUID, str] = {}
     for name, template, by in (("first", one, None), ("second", two, "ann"), ("third", one, "ben")):
-        ids[(await repository.create_execution(new(template, triggered_by=by))).id] = name
+        caller = "ben" if name == "third" else None
+        ids[(await repository.create_execution(new(template, triggered_by=by, caller=caller))).id] = name
     third = next(key for key, name in ids.items() if name == "third")
     claim = (await repository.claim("me", lease_seconds=60, execution_id=third))[0]
     await Owner(repository, claim).write("running")

@@ -134,6 +134,9 @@ FILTERS: list[tuple[dict[str, Any], list[str]]] = [
     ({"category": "infrastructure"}, ["deploy_app", "deploy_vm"]),
     ({"tags": ["vm"]}, ["deploy_vm"]),
     ({"tags": ["vm", "nightly"]}, []),
+    ({"visible_to": "ann"}, ["backup_db", "deploy_app", "deploy_vm", "old_one"]),
+    ({"visible_to": "ben"}, ["deploy_app", "deploy_vm"]),
+    ({"visible_to": "ben", "text": "nightly"}, []),
 ]
 
 
@@ -145,8 +148,8 @@ async def test_templates_are_listed_by_name_as_filtered(
         repository, "deploy_vm", category="infrastructure", tags=["vm"], description="A virtual machine"
     )
     await saved(repository, "deploy_app", category="infrastructure")
-    await saved(repository, "backup_db", tags=["nightly"])
-    await saved(repository, "old_one", status="archived")
+    await saved(repository, "backup_db", tags=["nightly"], is_public=False, created_by="ann")
+    await saved(repository, "old_one", status="archived", is_public=False, created_by="ann")
     page = await repository.list_templates(TemplateFilter(**which), offset=0, limit=10)
     assert [template.name for template in page.records] == names
     assert page.total == len(names)

@@ -32,11 +32,13 @@ from archon_workflows.interpreter import (
     ExecutionFacts,
     Interpreter,
     LookUpInterrupted,
+    LookUpTool,
     SetTimer,
     StartChild,
     Started,
     TimerFired,
     ToolFinished,
+    ToolLookedUp,
     Turn,
 )
 from archon_workflows.interpreter.plan import StepPlan
@@ -115,6 +117,7 @@ class _Performance:
             triggered_by=stage.triggered_by,
             status="pending",
             secrets=stage.secrets,
+            asks_before_destructive=stage.tools.asks_before_destructive,
         )
         self._interpreter = Interpreter(script.plan, facts)
 
@@ -171,6 +174,9 @@ class _Performance:
                 self._timers.set(command.key, command.at)
             case CancelTimer():
                 self._timers.cancel(command.key)
+            case LookUpTool():
+                reason = self._stage.tools.approval_reason(command.tool_name)
+                self._expect(ToolLookedUp(command.path, reason, self._now), self._now)
             case LookUpInterrupted():
                 pass  # nothing is interrupted where nothing is called
 
@@ -180,7 +186,8 @@ class _Performance:
         error = self._stage.tools.lookup_error(command.tool_name)
         if tool is not None:
             made_up = list(self._stage.invention.made_up_texts(command.arguments))
-            error = await self._stage.tools.argument_error(tool, command.arguments, made_up)
+            refusal = self._stage.tools.refusal(self._part.piece.plan.template, tool)
+            error = refusal or await self._stage.tools.argument_error(tool, command.arguments, made_up)
         if error is not None:
             return Failed(error)
         stub = self._stage.stubs.find(self._part.prefix + command.path, step)

@@ -152,7 +152,7 @@ class Walk:
     async def _call(self, known: Known, step: ActionStep, path: str) -> PreviewedCall:
         resolved = known.resolved(step.parameters)
         mask = Mask(known.hidden)
-        problem = await self._problem(step, resolved)
+        problem = await self._problem(known, step, resolved)
         tool = self.tools.entry(step.tool_name)
         return PreviewedCall(
             step_path=path,
@@ -164,10 +164,13 @@ class Walk:
             problem=mask.text(problem) if problem is not None else None,
         )
 
-    async def _problem(self, step: ActionStep, resolved: Resolved) -> str | None:
+    async def _problem(self, known: Known, step: ActionStep, resolved: Resolved) -> str | None:
         tool = self.tools.entry(step.tool_name)
         if tool is None:
             return self.tools.problem(step.tool_name)
+        refusal = self.tools.refusal(known.piece.plan.template, tool)
+        if refusal is not None:
+            return refusal.message
         if resolved.problem is not None:
             return resolved.problem
         unknown = [*resolved.unresolved, *self.invention.made_up_texts(resolved.value)]

@@ -13,6 +13,7 @@ from archon_workflows.engine.rehearsal.previews import Known, Walk
 from archon_workflows.engine.rehearsal.stage import DryRunLimits, Stage
 from archon_workflows.engine.rehearsal.stubs import Stubs
 from archon_workflows.engine.rehearsal.tools import RehearsedTools
+from archon_workflows.engine.tool_policy import ToolPolicy
 from archon_workflows.engine.vault import secret_values
 from archon_workflows.engine.verbs import DryRun, Preview, PreviewedCall, RunRequest
 from archon_workflows.errors import InvalidRequest
@@ -36,6 +37,7 @@ class Rehearsal:
     Args:
         repository: where the templates are.
         gateway: what is known of the tools.
+        policy: which of them steps may call.
         max_link_depth: how deep links may go; the first execution has depth 0.
         limits: how long a dry run may be.
     """
@@ -44,12 +46,14 @@ class Rehearsal:
         self,
         repository: Repository,
         gateway: Gateway,
+        policy: ToolPolicy | None = None,
         *,
         max_link_depth: int = 10,
         limits: DryRunLimits | None = None,
     ) -> None:
         self._repository = repository
         self._gateway = gateway
+        self._policy = policy or ToolPolicy()
         self._plans = Plans(repository)
         self._max_link_depth = max_link_depth
         self._limits = limits or DryRunLimits()
@@ -130,7 +134,7 @@ class Rehearsal:
         invention = Invention()
         return _Given(
             pieces=pieces,
-            tools=await RehearsedTools.of(self._gateway, sorted(names)),
+            tools=await RehearsedTools.of(self._gateway, self._policy, sorted(names)),
             invention=invention,
             parameters=parameters,
             trigger_context=trigger_context,

@@ -4,11 +4,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from archon_workflows.engine.lookups import FoundTools, is_unavailable, look_up_tools
+from archon_workflows.engine.tool_policy import Admission, ToolPolicy
 from archon_workflows.errors import ToolServerError
 from archon_workflows.gateway.arguments import fitted_arguments
 from archon_workflows.gateway.port import Gateway, ToolEntry
 from archon_workflows.gateway.schemas import Mismatch, SchemaCheck, SchemaChecks
 from archon_workflows.model.outcomes import JsonValue, StepError
+from archon_workflows.model.template import Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +27,15 @@ class _Lenient(SchemaCheck):
 class RehearsedTools:
     """The tools of one rehearsal as they were when it began."""
 
-    def __init__(self, found: FoundTools | None) -> None:
+    def __init__(self, found: FoundTools | None, policy: ToolPolicy) -> None:
         self._found = found
+        self._policy = policy
         self._checks = SchemaChecks()
 
     @classmethod
-    async def of(cls, gateway: Gateway, names: Iterable[str]) -> "RehearsedTools":
+    async def of(cls, gateway: Gateway, policy: ToolPolicy, names: Iterable[str]) -> "RehearsedTools":
         """Look the tools up."""
-        return cls(await look_up_tools(gateway, names))
+        return cls(await look_up_tools(gateway, policy, names), policy)
 
     def entry(self, tool_name: str) -> ToolEntry | None:
         """Return the tool, if it is known."""
@@ -45,6 +48,21 @@ class RehearsedTools:
         if isinstance(found, ToolServerError) and not is_unavailable(found):
             return StepError(found.code, _said(found), found.details)
         return None
+
+    def refusal(self, template: Template, tool: ToolEntry) -> StepError | None:
+        """Return the error of a step of the template, which may not call the tool."""
+        refusal = Admission(policy=self._policy, allowed_tools=template.allowed_tools).refusal(tool)
+        return StepError("tool_not_allowed", refusal, {"tool": tool.address}) if refusal is not None else None
+
+    @property
+    def asks_before_destructive(self) -> bool:
+        """Whether a run would wait for someone's approval before it calls destructive tools."""
+        return self._policy.destructive_tools == "approve"
+
+    def approval_reason(self, tool_name: str) -> str | None:
+        """Return why someone would have to approve a call of the tool, as far as it is known."""
+        tool = self.entry(tool_name)
+        return self._policy.approval_reason(tool) if tool is not None else None
 
     def problem(self, tool_name: str) -> str | None:
         """Return why the tool is not known, if somebody could be asked for it."""

@@ -8,7 +8,7 @@ from archon_workflows.expressions import JsonValue
 from archon_workflows.expressions.values import is_object
 from archon_workflows.interpreter.finished import step_error
 from archon_workflows.interpreter.frames import StepFrame
-from archon_workflows.interpreter.turn import CallTool, CancelCall, LookUpInterrupted
+from archon_workflows.interpreter.turn import CallTool, CancelCall, LookUpInterrupted, LookUpTool
 from archon_workflows.model.json_values import truncate_oversized
 from archon_workflows.model.outcomes import Failed, Outcome, StepError, Succeeded, Unknown
 from archon_workflows.model.steps import ActionStep
@@ -25,6 +25,22 @@ class ActionFrame(StepFrame):
         """The step as the document has it."""
         assert isinstance(self.plan.step, ActionStep)  # noqa: S101 - frames are made by step type
         return self.plan.step
+
+    def go_unasked(self) -> None:
+        """Have the tool looked up first where destructive ones need approval."""
+        if self.core.asks_before_destructive:
+            self.core.watch_call(self)
+            self.core.command(LookUpTool(self.path, self.step.tool_name))
+        else:
+            self.go_on_approved()
+
+    def looked_up(self, approval_reason: str | None) -> None:
+        """Ask for approval, or go on without."""
+        self.core.forget_call(self)
+        if approval_reason is not None:
+            self.ask_for_approval(f"Step {self.path!r} waits for approval: {approval_reason}")
+        else:
+            self.core.gate(self.go_on_approved)
 
     def evaluate_inputs(self) -> JsonValue:
         """Return the arguments, secrets in clear; what is recorded of them is masked on its way out."""

@@ -20,6 +20,7 @@ from archon_workflows.model.review.facts import (
     linked_names,
 )
 from archon_workflows.model.review.flow import Flow
+from archon_workflows.model.review.hidden_text import review_hidden_text
 from archon_workflows.model.review.jumps import review_jumps, review_reachability
 from archon_workflows.model.review.layout import Layout
 from archon_workflows.model.review.limits import review_limits
@@ -63,7 +64,8 @@ def validate_document(
         return ValidatedTemplate(None, parsed.findings)
     reviewed = review_template(parsed.mended, known_workflows=known_workflows, tools=tools)
     told = (one for one in reviewed if not is_under(one.path, parsed.mended_paths))
-    findings = bounded((*parsed.findings, *told))
+    hidden = bounded(review_hidden_text(document))
+    findings = bounded((*parsed.findings, *told, *hidden))
     return ValidatedTemplate(None if has_errors(findings) else parsed.template, findings)
 
 

@@ -11,6 +11,7 @@ from archon_workflows.model.review.layout import Layout, StepPlace
 from archon_workflows.model.rules import finding
 from archon_workflows.model.steps import ActionStep, WorkflowLinkStep
 from archon_workflows.model.template import Template
+from archon_workflows.model.tools import template_refusal
 
 _RULE_OF_PROBLEM = {
     "unknown_tool": "unknown_tool",
@@ -29,7 +30,7 @@ _RULE_OF_STATUS = {
 
 
 def review_tools(layout: Layout, tools: ToolLookup) -> Iterator[Finding]:
-    """Yield tools that cannot be found and arguments that do not fit."""
+    """Yield tools that cannot be found, may not be called or have changed, and arguments that do not fit."""
     found: dict[str, ToolFacts | LookupProblem] = {}
     for place in layout.steps:
         if not isinstance(place.step, ActionStep):
@@ -41,6 +42,7 @@ def review_tools(layout: Layout, tools: ToolLookup) -> Iterator[Finding]:
             case LookupProblem() as problem:
                 yield _tool_problem(name, problem, f"{place.path}/tool_name")
             case ToolFacts() as tool:
+                yield from _standing(layout.template, tool, f"{place.path}/tool_name")
                 where = f"{place.path}/parameters"
                 called = f"The tool {tool.address}"
                 yield from review_arguments(place.step.parameters, tool.input_schema, where, called=called)
@@ -51,6 +53,19 @@ def review_links(layout: Layout, known: Mapping[str, WorkflowFacts]) -> Iterator
     for place in layout.steps:
         if isinstance(place.step, WorkflowLinkStep):
             yield from _link(layout.template, place, place.step, known)
+
+
+def _standing(template: Template, tool: ToolFacts, path: str) -> Iterator[Finding]:
+    if tool.refusal is not None:
+        advice = "Call another tool, or have the server's settings changed by whoever runs it."
+        yield finding("tool_not_allowed", path, tool.refusal, suggestion=advice)
+    own = template_refusal(template.allowed_tools, tool.address)
+    if own is not None:
+        advice = f"Add {tool.address!r} to allowed_tools, or call another tool."
+        yield finding("tool_not_allowed", path, own, suggestion=advice)
+    if tool.change is not None:
+        advice = "Look at the tool as it is now; saving the template accepts it."
+        yield finding("tool_changed", path, tool.change, suggestion=advice)
 
 
 def _tool_problem(name: str, problem: LookupProblem, path: str) -> Finding:

@@ -46,10 +46,17 @@ def linked_names(template: Template) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolFacts:
-    """What must be known of a tool to review a call: its ``server/tool`` address and what it takes."""
+    """What must be known of a tool to review a call: its ``server/tool`` address and what it takes.
+
+    Attributes:
+        refusal: why no step may call it on this server.
+        change: how it differs from what the newest saved version called under the name.
+    """
 
     address: str
     input_schema: Mapping[str, Any]
+    refusal: str | None = None
+    change: str | None = None
     destructive: bool | None = None
     idempotent: bool | None = None
 

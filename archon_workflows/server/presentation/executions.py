@@ -1,6 +1,6 @@
 """Executions as a model reads them: where they stand, what they gave, and which call helps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
 from pydantic import Field
@@ -124,6 +124,7 @@ def present_execution(
         parts: what was asked for besides: steps, log, input.
     """
     execution = standing.execution
+    warnings = [*warnings, *_tool_changes(execution)]
     output = _output_facts(execution, whole=whole_output)
     calls = next_calls(standing)
     content = _facts(execution, standing.failed) | without_empty(
@@ -269,6 +270,17 @@ def _code(execution: ExecutionRecord, failed: StepRecord | None) -> str:
 def _message(execution: ExecutionRecord, failed: StepRecord | None) -> str:
     own = failed.error_message if failed is not None else None
     return own or execution.error_message or ""
+
+
+def _tool_changes(execution: ExecutionRecord) -> list[str]:
+    """Return what the log says of tools that are not what they were when the version was saved."""
+    changes = (str(entry["message"]) for entry in execution.execution_log if _is_tool_change(entry))
+    return list(dict.fromkeys(changes))
+
+
+def _is_tool_change(entry: Mapping[str, JsonValue]) -> bool:
+    details = entry.get("details")
+    return entry["level"] == "warning" and is_object(details) and details.get("code") == "tool_changed"
 
 
 def _wait_facts(wait: Wait) -> dict[str, Any]:
