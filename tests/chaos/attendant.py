@@ -1,8 +1,8 @@
 """The person at the desk: approves, says what became of interrupted calls, cancels, retries."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
@@ -49,8 +49,17 @@ class Attendant:
         """Whether a cancellation or a retry is still to be asked for."""
         return bool(self._to_cancel or self._to_retry)
 
-    async def attend_for_ever(self) -> None:
-        """Look again and again for executions that wait for a word."""
+    @asynccontextmanager
+    async def attending(self) -> AsyncGenerator[None]:
+        """Inside the block, look again and again for executions that wait for a word."""
+        task = asyncio.create_task(self._attend_for_ever())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _attend_for_ever(self) -> None:
         while True:
             # When the database is away the same words are given again later, with the same ids.
             with suppress(StorageError):

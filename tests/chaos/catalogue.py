@@ -19,6 +19,7 @@ SECRET_TRACES = ("Zx9Kq7Wm", base64.b64encode(SECRET.encode())[:20].decode())
 """What is found wherever the secret is, however its odd characters are escaped there."""
 CHANCES = {"retry_count": 20, "retry_delay_seconds": 0.05, "retry_backoff": 1}
 """More than misbehaviour uses up; what a dying tool server takes with it needs some too."""
+DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +258,18 @@ def many(bias: int) -> Document:
     return template("many", loop, last, total="{{ steps.last.output.value }}", bias=bias)
 
 
+def tomorrow(bias: int) -> Document:
+    later = action("later", "work", value=PREVIOUS, delay_seconds=DAY_SECONDS)
+    return template(
+        "tomorrow",
+        action("before", "work", value=biased(bias)),
+        later,
+        total="{{ steps.later.output.value }}",
+        bias=bias,
+        timeout_minutes=2 * DAY_SECONDS / 60,
+    )
+
+
 def sealed_output() -> dict[str, str]:
     return {"echo": "***", "digest": hashlib.sha256(SECRET.encode()).hexdigest()}
 
@@ -296,5 +309,6 @@ CATALOGUE: Mapping[str, Entry] = {
         expected=lambda n, bias: completed([values(4, 5), {"value": n + bias + 1}]),
     ),
     "torn": Entry(document=torn, expected=lambda n, bias: completed(n + bias + 1), is_run=False),
+    "tomorrow": Entry(document=tomorrow, expected=lambda n, bias: completed(n + bias + 2), is_run=False),
     "many": Entry(document=many, expected=lambda n, bias: completed(n + bias + 1)),
 }

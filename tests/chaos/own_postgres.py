@@ -40,6 +40,11 @@ class OwnPostgres:
         """Make and start the server; return its URL."""
         await self._run(self._make)
         await self.start()
+        return self.url
+
+    @property
+    def url(self) -> str:
+        """Where it is, as superuser."""
         return read_address(self._layout).url
 
     async def start(self) -> None:

@@ -42,6 +42,7 @@ class StageOptions:
 
     Attributes:
         statement_seconds: how long workers and client wait for an answer of the database.
+        is_attended: whether executions get the words that they wait for.
         bug: the deliberate bug that every worker has, if any.
     """
 
@@ -49,6 +50,7 @@ class StageOptions:
     lease_seconds: float = 0.6
     poll_seconds: float = 0.1
     statement_seconds: float = 3.0
+    is_attended: bool = True
     bug: str | None = None
 
 
@@ -249,12 +251,9 @@ async def open_stage(folder: Path, tenant: Tenant, options: StageOptions) -> Asy
     async with AsyncExitStack() as stack:
         stage = Stage(folder, tenant, options)
         await stage.set_up(stack)
-        attending = asyncio.create_task(stage.attendant.attend_for_ever())
-        try:
-            yield stage
-        finally:
-            attending.cancel()
-            await asyncio.gather(attending, return_exceptions=True)
+        if options.is_attended:
+            await stack.enter_async_context(stage.attendant.attending())
+        yield stage
 
 
 def _free_port() -> int:
