@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     tool_changes: ToolChanges = "warn"
     """Calls of tools that are not what they were when the version was saved: `warn` or `refuse`."""
 
-    lease_seconds: Seconds = 10.0
+    lease_seconds: Seconds = 8.0
     """How long an owner may be silent before another process takes its executions over."""
 
     max_concurrent_executions: PositiveInt = 100

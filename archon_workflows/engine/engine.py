@@ -48,7 +48,7 @@ class EngineLimits:
     """
 
     executes: bool = True
-    lease_seconds: float = 10.0
+    lease_seconds: float = 8.0
     poll_seconds: float = 1.0
     max_executions: int = 100
     shutdown_grace_seconds: float = 10.0

@@ -3,7 +3,15 @@
 import anyio
 
 from archon_workflows.engine.clock import steady_seconds
+from archon_workflows.engine.engine import EngineLimits
 from archon_workflows.engine.lease import Lease
+from archon_workflows.settings import Settings
+
+
+def test_by_default_a_dead_owner_is_replaced_within_ten_seconds() -> None:
+    limits = EngineLimits()
+    assert Settings().lease_seconds == limits.lease_seconds
+    assert limits.lease_seconds + limits.poll_seconds < 10
 
 
 async def test_a_lease_that_runs_keeps_nobody_waiting() -> None:
