@@ -26,6 +26,7 @@ from archon_workflows.engine.tree_limits import TreeLimits, Trees
 from archon_workflows.engine.vault import Vault
 from archon_workflows.errors import StorageError, WorkflowError
 from archon_workflows.gateway.configuration import read_tool_servers
+from archon_workflows.gateway.limits import GatewayLimits
 from archon_workflows.gateway.port import Gateway
 from archon_workflows.gateway.session import ToolServer
 from archon_workflows.gateway.tool_servers import ToolServers
@@ -183,7 +184,8 @@ async def tool_servers(
         ToolServerError: the tool server file is wrong.
     """
     configured = read_tool_servers(settings.tools) if settings.tools is not None else {}
-    async with ToolServers({**configured, **(servers or {})}) as gateway:
+    limits = GatewayLimits(calls_at_once=settings.max_calls_per_tool_server)
+    async with ToolServers({**configured, **(servers or {})}, limits=limits) as gateway:
         yield gateway
 
 

@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     max_concurrent_executions: PositiveInt = 100
     """How many executions one process advances at the same time; more of them wait."""
 
+    max_calls_per_tool_server: PositiveInt = 32
+    """How many calls one process makes to one tool server at the same time; more of them wait."""
+
     call_timeout_seconds: Seconds = 120.0
     """Deadline of a tool call whose step has no `timeout_seconds`."""
 

@@ -7,6 +7,9 @@ from uuid import UUID
 
 import anyio
 
+LOOK_AGAIN_SECONDS = 1.0
+LOOKS_PER_SECOND = 100
+
 
 class Change:
     """Something that is expected to happen to one execution."""
@@ -30,6 +33,11 @@ class Changes:
 
     def __init__(self) -> None:
         self._expected: defaultdict[UUID, set[Change]] = defaultdict(set)
+
+    @property
+    def look_again_seconds(self) -> float:
+        """How long to trust in hints before looking: longer when many wait, so that all looks stay few."""
+        return max(LOOK_AGAIN_SECONDS, len(self._expected) / LOOKS_PER_SECOND)
 
     def tell(self, execution_id: UUID, *, settled: bool) -> None:
         """Wake who waits for this execution; ``settled``: its status may have changed."""

@@ -85,6 +85,7 @@ class Engine:
         )
         self._owners: dict[UUID, Owner] = {}
         self._preparing: set[UUID] = set()
+        self._wanted = 0
         self._work_may_be_there = anyio.Event()
         self._renewal_wanted = anyio.Event()
         self._fewer_owned = anyio.Event()
@@ -114,6 +115,8 @@ class Engine:
         """Advance a new execution now if there is room; otherwise it waits for whoever has room first."""
         if self._room > 0:
             await self.take(execution_id)
+        else:
+            self._work_may_be_there.set()  # the room may be that of a claim under way
 
     async def take(self, execution_id: UUID) -> None:
         """Advance this execution now, however many there are, if it is free and this process executes."""
@@ -130,21 +133,25 @@ class Engine:
 
     @property
     def _room(self) -> int:
-        return self._limits.max_executions - len(self._owners) - len(self._preparing)
+        return self._limits.max_executions - len(self._owners) - len(self._preparing) - self._wanted
 
     # -- owning ----------------------------------------------------------------------------------
 
     async def _claim(self, *, limit: int, execution_id: UUID | None = None) -> int:
         """Take free executions and advance them; return how many there were."""
         leased_until = steady_seconds() + self._limits.lease_seconds
-        claims = await self._repository.claim(
-            self._limits.owner_id,
-            lease_seconds=self._limits.lease_seconds,
-            limit=limit,
-            execution_id=execution_id,
-        )
-        for claim in claims:
-            self._own(claim, Lease(leased_until, self._want_renewal))
+        self._wanted += limit
+        try:
+            claims = await self._repository.claim(
+                self._limits.owner_id,
+                lease_seconds=self._limits.lease_seconds,
+                limit=limit,
+                execution_id=execution_id,
+            )
+            for claim in claims:
+                self._own(claim, Lease(leased_until, self._want_renewal))
+        finally:
+            self._wanted -= limit
         return len(claims)
 
     def _own(self, claim: Claim, lease: Lease) -> None:
@@ -220,22 +227,24 @@ class Engine:
 
     async def _look_for_work(self) -> None:
         while not self._stopping:
-            room = max(self._room, 0)
-            found = await self._patiently(partial(self._claim_free, room))
-            if found is None:
+            may_be_more = await self._patiently(self._claim_free)
+            if may_be_more is None:
                 await self._let_owners_come_back()
-            elif found < room or room == 0:
+            elif not may_be_more:
                 await self._wait_for_hint()
 
-    async def _claim_free(self, room: int) -> int:
-        """Claim what is free; what this process owns is not, even if its lease ran out in an outage.
+    async def _claim_free(self) -> bool:
+        """Claim what is free and there is room for; return whether all of the room was used.
 
-        Without room nothing is claimed, but free places of limited templates are given away: a child that
-        gets one is advanced by its parent's owner, room or not.
+        What this process owns is not free, even if its lease ran out in an outage. Without room nothing is
+        claimed, but free places of limited templates are given away: a child that gets one is advanced by its
+        parent's owner, room or not.
         """
         if not all(owner.lease.runs for owner in self._owners.values()):
             await self._renew()
-        return await self._claim(limit=room)
+        room = max(self._room, 0)
+        found = await self._claim(limit=room)
+        return room > 0 and found == room
 
     async def _let_owners_come_back(self) -> None:
         """Wait until the database is back, and then for the owners whose leases ran out meanwhile.

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import anyio
 
+from archon_workflows.engine.changes import LOOK_AGAIN_SECONDS
 from archon_workflows.engine.engine import Engine
 from archon_workflows.engine.launch import Launcher
 from archon_workflows.engine.plans import Plans
@@ -27,7 +28,8 @@ from archon_workflows.model.records import (
 )
 from archon_workflows.storage.repository import Repository
 
-LOOK_AGAIN_SECONDS = 1.0
+LAUNCHES_AT_ONCE = 16
+"""More would only stand before the database in front of those who want to read."""
 SHORTEST_INTERVAL_SECONDS = 0.02
 
 
@@ -39,6 +41,7 @@ class Executions:
         self._engine = engine
         self._launcher = launcher
         self._plans = plans
+        self._launches = anyio.Semaphore(LAUNCHES_AT_ONCE)
 
     async def start(self, request: RunRequest) -> StartedExecution:
         """Store an execution and let this process advance it; return at once.
@@ -49,9 +52,10 @@ class Executions:
             Conflict: the template does not run (``draft_not_allowed``, ``template_archived``,
                 ``too_many_executions``), or the idempotency key names an execution of another template.
         """
-        created, warnings = await self._launcher.launch(request)
-        if not created.existed:
-            await self._engine.offer(created.id)
+        async with self._launches:
+            created, warnings = await self._launcher.launch(request)
+            if not created.existed:
+                await self._engine.offer(created.id)
         execution = await self._repository.read_execution(created.id)
         return StartedExecution(execution=execution, existed=created.existed, warnings=warnings)
 
@@ -110,7 +114,7 @@ class Executions:
                 if _is_awaited(execution, since) or left <= 0:
                     return execution
                 seen = execution.updated_at
-                await change.within(min(left, LOOK_AGAIN_SECONDS))
+                await change.within(min(left, self._engine.changes.look_again_seconds))
             if not only_settled:
                 await anyio.sleep(SHORTEST_INTERVAL_SECONDS)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraints, ValidationError
 
 from archon_workflows.errors import ToolServerError, did_you_mean
 from archon_workflows.model.json_values import InvalidJson, parse_json, pointer_token, shown
@@ -28,7 +28,11 @@ Text = Annotated[str, StringConstraints(max_length=32_768, pattern=r"^[^\x00]*$"
 
 
 class StdioServer(BaseModel):
-    """A tool server that is started as a process; ``env`` is all it gets beside a short safe list."""
+    """A tool server that is started as a process; ``env`` is all it gets beside a short safe list.
+
+    Attributes:
+        max_calls: how many calls it gets at a time; ``None`` is the gateway's own limit.
+    """
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -36,6 +40,7 @@ class StdioServer(BaseModel):
     args: list[Text] = Field(default_factory=list[str])
     env: dict[Text, Text] = Field(default_factory=dict[str, str])
     cwd: Text | None = None
+    max_calls: PositiveInt | None = None
 
     @property
     def transport(self) -> Literal["stdio"]:
@@ -44,12 +49,13 @@ class StdioServer(BaseModel):
 
 
 class HttpServer(BaseModel):
-    """A tool server that is reached over streamable HTTP, or over HTTP with SSE."""
+    """A tool server that is reached over streamable HTTP, or over HTTP with SSE; ``max_calls`` as above."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
     url: Annotated[Text, StringConstraints(pattern=_HTTP_URL)]
     headers: dict[Text, Text] = Field(default_factory=dict[str, str])
+    max_calls: PositiveInt | None = None
     transport: Literal["streamable-http", "sse"] = "streamable-http"
 
 

@@ -16,7 +16,7 @@ class GatewayLimits:
         listed_tools: tools of one server.
         connect_seconds: starting or connecting, the handshake and listing the tools, together.
         lookup_patience_seconds: how long a name that is already found waits for servers still connecting.
-        calls_at_once: calls in flight on one server; further ones wait within their own deadlines.
+        calls_at_once: calls in flight on one server; further ones wait, and their deadlines with them.
         first_backoff_seconds: wait after the first failure; doubled with each further one, with jitter.
         longest_backoff_seconds: the longest of these waits.
         stop_seconds: grace for a process after its stdin was closed, and again after SIGTERM.

@@ -81,7 +81,8 @@ class ToolCall:
     Attributes:
         idempotency_key: sent in ``_meta``; the same for every attempt of the same step occurrence.
         trace_parent: W3C ``traceparent``, sent in ``_meta``.
-        timeout_seconds: deadline of the whole call, connecting included.
+        timeout_seconds: deadline of the whole call, connecting included; while the server has as many calls
+            as it may have, the time stands still.
         permit: without it the call is not sent; it is looked at again when the request is written.
         admission: is shown the tool before anything is sent; an error that it returns is the outcome.
     """

@@ -166,7 +166,8 @@ class ToolServerSession:
 
     def __init__(self, name: str, server: ToolServer, limits: GatewayLimits) -> None:
         self.name = name
-        self.slots = anyio.Semaphore(limits.calls_at_once)
+        self.slots = anyio.Semaphore(_max_calls(server) or limits.calls_at_once)
+        """Whoever holds one of these may have a call in flight."""
         self.tools: tuple[ToolEntry, ...] | None = None
         """As last listed; ``None`` until that happened once."""
         self.fault: Fault | None = None
@@ -373,6 +374,10 @@ class ToolServerSession:
             return link.fault
         message = f"The tool server {self.name!r} cannot be reached: {_reason(cause)}."
         return Fault(code="connection", message=message, sent=False)
+
+
+def _max_calls(server: ToolServer) -> int | None:
+    return None if isinstance(server, MCPServer) else server.max_calls
 
 
 def _reason(cause: BaseException) -> str:

@@ -1,7 +1,8 @@
 """The gateway over MCP: all configured tool servers, kept open, behind the port's four verbs."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import math
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -101,9 +102,9 @@ class ToolServers:
         """Resolve, check the arguments, call, and read the answer; every failure is an ``Outcome``."""
         course = _Course(call.permit)
         progress = ProgressFilter(call.on_progress) if call.on_progress is not None else None
-        with anyio.move_on_after(call.timeout_seconds):
+        with anyio.move_on_after(call.timeout_seconds) as deadline:
             try:
-                return await self._carried_out(call, course, progress)
+                return await self._carried_out(call, course, progress, deadline)
             except CallFault as error:
                 return error.fault.as_outcome()
             except ToolServerError as error:
@@ -114,7 +115,11 @@ class ToolServers:
         return course.timed_out(call)
 
     async def _carried_out(
-        self, call: ToolCall, course: "_Course", progress: ProgressFilter | None
+        self,
+        call: ToolCall,
+        course: "_Course",
+        progress: ProgressFilter | None,
+        deadline: anyio.CancelScope,
     ) -> Outcome:
         tool = await self.resolve(call.tool_name)
         refusal = call.admission(tool) if call.admission is not None else None
@@ -125,11 +130,8 @@ class ToolServers:
         arguments = fitted_arguments(tool, call.arguments, check)
         if isinstance(arguments, StepError):
             return Failed(arguments)
-        course.reach(
-            f"waiting for one of the {self._limits.calls_at_once} places at the server {tool.server!r}"
-        )
         request = ToolRequest(tool.name, arguments, _meta_of(call), progress, call.permit)
-        async with session.slots:
+        async with _slot(session, deadline):
             raw = await _sent(session, request, course)
         course.reach("reading the answer")
         output_check = None
@@ -213,6 +215,15 @@ class _Course:
 async def _try_connection(session: ToolServerSession) -> None:
     with suppress(CallFault):
         await session.connection()
+
+
+@asynccontextmanager
+async def _slot(session: ToolServerSession, deadline: anyio.CancelScope) -> AsyncGenerator[None]:
+    """Hold one of the server's slots; the wait for it is not the call's, so the deadline moves along."""
+    left, deadline.deadline = deadline.deadline - anyio.current_time(), math.inf
+    async with session.slots:
+        deadline.deadline = anyio.current_time() + left
+        yield
 
 
 async def _sent(session: ToolServerSession, request: ToolRequest, course: _Course) -> dict[str, JsonValue]:

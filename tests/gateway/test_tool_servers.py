@@ -158,21 +158,6 @@ async def test_calls_run_at_the_same_time(transport: str, ledger: LedgerFile) ->
                     tasks.start_soon(gateway.call, tool_call("slow", {"seconds": 0.5}))
 
 
-async def test_calls_beyond_the_limit_of_a_server_wait_for_a_place(ledger: LedgerFile) -> None:
-    async with (
-        ledger_gateway("in-process", ledger, calls_at_once=1) as gateway,
-        anyio.create_task_group() as tasks,
-    ):
-        tasks.start_soon(gateway.call, tool_call("slow", {"seconds": 60}))
-        await ledger.wait_for("slow")
-        outcome = await gateway.call(tool_call("add", {"a": 1, "b": 2}, timeout_seconds=0.3))
-        assert isinstance(outcome, Failed)
-        assert outcome.error.code == "timeout"
-        assert outcome.error.details["sent"] is False
-        assert ledger.lines("add") == []
-        tasks.cancel_scope.cancel()
-
-
 async def test_a_server_killed_in_mid_call_leaves_its_call_unknown_and_is_revived(ledger: LedgerFile) -> None:
     outcomes: list[object] = []
     async with ledger_gateway("stdio", ledger) as gateway:

@@ -1,8 +1,8 @@
 """The MCP server over a wired application, on a database of the test's own, with an agent at it."""
 
 import sys
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,7 @@ from archon_workflows.settings import Settings
 sys.path.insert(0, str(Path(__file__).parents[1] / "tool_servers"))
 
 from ledger import build
-from serving import Agent, infrastructure
-
-Agents = Callable[..., AbstractAsyncContextManager[Agent]]
+from serving import Agent, Agents, infrastructure
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,9 @@ class Agent:
 
     async def run(self, workflow: str, **arguments: Any) -> dict[str, Any]:
         return await self.do("run_workflow", workflow=workflow, **arguments)
+
+
+Agents = Callable[..., AbstractAsyncContextManager[Agent]]
 
 
 def action(name: str, tool: str, /, **parameters: Any) -> dict[str, Any]:
