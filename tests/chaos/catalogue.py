@@ -20,6 +20,8 @@ SECRET_TRACES = ("Zx9Kq7Wm", base64.b64encode(SECRET.encode())[:20].decode())
 CHANCES = {"retry_count": 20, "retry_delay_seconds": 0.05, "retry_backoff": 1}
 """More than misbehaviour uses up; what a dying tool server takes with it needs some too."""
 DAY_SECONDS = 86_400
+PLACES = {"narrow": 1}
+"""How many executions of a limited template may run at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,6 +260,12 @@ def many(bias: int) -> Document:
     return template("many", loop, last, total="{{ steps.last.output.value }}", bias=bias)
 
 
+def narrow(bias: int) -> Document:
+    steps = [action("s1", "work", value=biased(bias)), action("s2", "work", value=PREVIOUS, seconds=0.1)]
+    total = "{{ steps.s2.output.value }}"
+    return template("narrow", *steps, total=total, bias=bias, max_concurrent_executions=PLACES["narrow"])
+
+
 def tomorrow(bias: int) -> Document:
     later = action("later", "work", value=PREVIOUS, delay_seconds=DAY_SECONDS)
     return template(
@@ -309,6 +317,7 @@ CATALOGUE: Mapping[str, Entry] = {
         expected=lambda n, bias: completed([values(4, 5), {"value": n + bias + 1}]),
     ),
     "torn": Entry(document=torn, expected=lambda n, bias: completed(n + bias + 1), is_run=False),
+    "narrow": Entry(document=narrow, expected=lambda n, bias: completed(n + bias + 2)),
     "tomorrow": Entry(document=tomorrow, expected=lambda n, bias: completed(n + bias + 2), is_run=False),
     "many": Entry(document=many, expected=lambda n, bias: completed(n + bias + 1)),
 }

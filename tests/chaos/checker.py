@@ -6,14 +6,15 @@ have the clock of one machine, so that their times can be compared.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, zip_longest
+from itertools import accumulate, pairwise, zip_longest
 from uuid import UUID
 
-from catalogue import CATALOGUE, SECRET_TRACES, Expectation
+from catalogue import CATALOGUE, PLACES, SECRET_TRACES, Expectation
 from evidence import Evidence, ExecutionWrite, Row, StepWrite, ToolCall
 from writers import owner_pid, writer_pid
 
 from archon_workflows.interpreter.steps.action import MAX_INTERRUPTIONS
+from archon_workflows.model.records import TERMINAL_STATUSES
 
 LOG_LIMIT = 600
 """Entries about steps are bounded by 500; what is said of the execution itself comes on top."""
@@ -298,6 +299,29 @@ def children_are_announced(evidence: Evidence) -> Iterator[Broken]:
             yield _step(subject), f"started the child {row['id']}, which it had not recorded"
 
 
+def limits_are_kept(evidence: Evidence) -> Iterator[Broken]:
+    """Of a limited template no more executions are under way at any time than it has places."""
+    for workflow, places in PLACES.items():
+        changes = sorted(
+            change
+            for one in evidence.submissions
+            if one.workflow == workflow
+            for change in _spans_under_way(evidence.execution_writes.get(one.execution_id, ()))
+        )
+        for at, under_way in zip(
+            (at for at, _ in changes), accumulate(change for _, change in changes), strict=True
+        ):
+            if under_way > places:
+                yield workflow, f"had {under_way} executions under way at {at:.3f}; it has {places} places"
+
+
+def _spans_under_way(writes: Sequence[ExecutionWrite]) -> Iterator[tuple[float, int]]:
+    started = next((write.at for write in writes if write.status == "running"), None)
+    if started is not None:
+        yield started, 1
+        yield from ((write.at, -1) for write in writes if write.status in TERMINAL_STATUSES)
+
+
 LAWS: Mapping[str, Law] = {
     "nothing is lost": nothing_is_lost,
     "executions are honest": executions_are_honest,
@@ -311,6 +335,7 @@ LAWS: Mapping[str, Law] = {
     "versions are pinned": versions_are_pinned,
     "secrets are hidden": secrets_are_hidden,
     "children are announced": children_are_announced,
+    "limits are kept": limits_are_kept,
 }
 
 

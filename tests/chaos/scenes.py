@@ -82,6 +82,26 @@ async def saved_again_before_it_starts(workflow: str, stage: Stage) -> None:
     await stage.until_all_ended(END_SECONDS)
 
 
+async def told_to_stop(workflow: str, stage: Stage) -> None:
+    """A worker is told to stop, and another one is there."""
+    worker = await stage.start_worker()
+    await stage.submit(workflow, 1)
+    await stage.start_worker()
+    stage.note("worker told to stop", worker.pid)
+    worker.ask_to_stop()
+    await stage.until_all_ended(END_SECONDS)
+
+
+async def two_at_once(workflow: str, stage: Stage) -> None:
+    """Two executions of one template are asked for, and the one that runs first loses its owner."""
+    await stage.submit(workflow, 1)
+    await stage.submit(workflow, 2)
+    await stage.start_worker()
+    await stage.reach(TOOL_ANSWERED, "kill", where="/s2")
+    await stage.start_worker()
+    await stage.until_all_ended(END_SECONDS)
+
+
 def _patience(stage: Stage) -> float:
     """A bug may leave an execution without an end; a product without bugs on a busy machine may not."""
     return END_SECONDS if stage.options.bug is None else HOPELESS_SECONDS
@@ -113,6 +133,7 @@ HITS: Mapping[str, Scene] = {
     "frozen with a failure that would cancel a child": at("freeze", TOOL_ANSWERED, "torn", "/p.flaky"),
     "frozen between a child's creation and its parent's word": at("freeze", CHILD_CREATED, "linked"),
     "frozen between a child's end and its parent's word": at("freeze", CHILD_ENDED, "linked"),
+    "killed while another one waits for its place": partial(two_at_once, "narrow"),
     "killed with clocks that are wrong by hours": partial(wrong_clocks, "bumpy"),
     "killed after an agent asked it": partial(server_killed, "slow"),
 }

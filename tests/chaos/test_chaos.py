@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from catalogue import CATALOGUE
+from catalogue import CATALOGUE, PLACES
 from checker import check
 from crash_points import RECORDED, TOOL_ANSWERED
 from deliberate_bugs import BUGS
@@ -22,6 +22,8 @@ from scenes import (
     calm,
     saved_again_before_it_starts,
     slow_network,
+    told_to_stop,
+    two_at_once,
 )
 from stage import StageOptions, open_stage
 from storm import StormOptions
@@ -103,6 +105,25 @@ async def test_a_frozen_owner_writes_nothing_more_when_it_wakes_up(
     evidence = await played(FROZEN_BEFORE_THE_RECORD, run_folder, each_tenant)
     assert broken_laws(evidence) == []
     assert len(take_overs(evidence)) == 1
+
+
+async def test_a_worker_that_is_told_to_stop_hands_over_at_once(
+    run_folder: Path, each_tenant: Tenant
+) -> None:
+    options = StageOptions(lease_seconds=300)
+    async with open_stage(run_folder, each_tenant, options) as stage:
+        await told_to_stop("slow", stage)
+        evidence = await stage.evidence()
+    assert broken_laws(evidence) == []
+    assert len({call.pid for call in evidence.calls}) == 2
+
+
+async def test_the_checker_sees_a_limit_that_is_not_kept(
+    run_folder: Path, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PLACES, "slow", 1)  # it has no limit
+    evidence = await played(partial(two_at_once, "slow"), run_folder, tenant)
+    assert "limits are kept" in {violation.law for violation in check(evidence)}
 
 
 async def test_no_storm_breaks_a_law(storm_folder: Path) -> None:
