@@ -127,7 +127,7 @@ async def test_the_checker_sees_a_limit_that_is_not_kept(
 
 
 async def test_no_storm_breaks_a_law(storm_folder: Path) -> None:
-    options = StormOptions(executions=24, faults=16, workers=2, pause_seconds=0.4, patience_seconds=30)
+    options = StormOptions(executions=16, faults=12, workers=2, pause_seconds=0.4, patience_seconds=60)
     evidence = await weather(storm_folder, StageOptions(seed=7), options)
     assert len(evidence.faults) >= options.faults
     assert broken_laws(evidence) == []
