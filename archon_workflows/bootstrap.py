@@ -16,6 +16,7 @@ from archon_workflows.engine.clock import DatabaseClock
 from archon_workflows.engine.engine import Engine, EngineLimits
 from archon_workflows.engine.executions import Executions
 from archon_workflows.engine.launch import Launcher
+from archon_workflows.engine.offering import Offering
 from archon_workflows.engine.plans import Plans
 from archon_workflows.engine.preparation import Preparation
 from archon_workflows.engine.rehearsal import Rehearsal
@@ -95,6 +96,12 @@ async def open_application(
             max_link_depth=settings.max_link_depth,
             max_minutes=limits.minutes,
         )
+        engine_limits = EngineLimits(
+            executes=execute,
+            lease_seconds=settings.lease_seconds,
+            max_executions=settings.max_concurrent_executions,
+            shutdown_grace_seconds=settings.shutdown_grace_seconds,
+        )
         engine = Engine(
             repository,
             launcher=launcher(repository),
@@ -103,12 +110,15 @@ async def open_application(
             ),
             caller=ToolCaller(gateway, policy, timeout_seconds=settings.call_timeout_seconds),
             clock=DatabaseClock(),
-            limits=EngineLimits(
-                executes=execute,
-                lease_seconds=settings.lease_seconds,
-                max_executions=settings.max_concurrent_executions,
-                shutdown_grace_seconds=settings.shutdown_grace_seconds,
+            offering=Offering(
+                repository,
+                gateway,
+                owner_id=engine_limits.owner_id,
+                kind="server",
+                max_executions=engine_limits.max_executions,
+                lifetime_seconds=engine_limits.lease_seconds,
             ),
+            limits=engine_limits,
         )
         await stack.enter_async_context(engine.running())
 

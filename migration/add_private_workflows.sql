@@ -27,7 +27,7 @@ declare
 begin
   perform pg_advisory_xact_lock(7021783291);
 
-  if to_regprocedure('public.archon_workflow_vital_signs()') is null then
+  if to_regclass('public.archon_workflow_workers') is null then
     raise exception using
       errcode = 'AW203',
       message = 'the workflow tables are missing, or older than this file',
@@ -43,7 +43,7 @@ begin
 
   foreach table_name in array array[
     'archon_workflow_templates', 'archon_workflow_executions',
-    'archon_workflow_step_executions', 'archon_workflow_template_versions'
+    'archon_workflow_step_executions', 'archon_workflow_template_versions', 'archon_workflow_workers'
   ] loop
     execute format('drop policy if exists everyone_reads on public.%I', table_name);
   end loop;

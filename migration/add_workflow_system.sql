@@ -1,4 +1,4 @@
--- Archon Workflows: the four tables, row level security, and the functions by which they are written.
+-- Archon Workflows: the tables, row level security, and the functions by which they are written.
 --
 -- Paste the whole file into the Supabase SQL editor, or run `archon-workflows migrate`. It runs on Postgres
 -- 15 to 18, in one transaction, as often as you like: running it again repairs constraints, indexes,
@@ -42,10 +42,10 @@ begin
 
   if to_regprocedure('public.archon_workflow_schema_version()') is not null then
     execute 'select public.archon_workflow_schema_version()' into found_version;
-    if found_version > 2 then
+    if found_version > 3 then
       raise exception using
         errcode = 'AW201',
-        message = format('the database has schema version %s, this file would make it 2', found_version),
+        message = format('the database has schema version %s, this file would make it 3', found_version),
         hint = 'Use the file of the newer program; nothing was changed.';
     end if;
   end if;
@@ -58,12 +58,12 @@ begin
     raise exception using
       errcode = 'AW202',
       message = 'public.archon_workflow_executions exists, but this file did not make it',
-      hint = 'Rename or drop the four archon_workflow_ tables first; nothing was changed.';
+      hint = 'Rename or drop the archon_workflow_ tables first; nothing was changed.';
   end if;
 
   foreach table_name in array array[
     'archon_workflow_templates', 'archon_workflow_executions',
-    'archon_workflow_step_executions', 'archon_workflow_template_versions'
+    'archon_workflow_step_executions', 'archon_workflow_template_versions', 'archon_workflow_workers'
   ] loop
     if to_regclass('public.' || table_name) is not null then
       execute format('lock table public.%I in access exclusive mode', table_name);
@@ -124,6 +124,7 @@ create table if not exists public.archon_workflow_executions (
   input_parameters jsonb not null default '{}',
   execution_context jsonb not null default '{}',
   status text not null default 'pending',
+  required_tools text[] not null default '{}',
   priority integer not null default 0,
   place text,
   pause_reason text,
@@ -193,12 +194,13 @@ create table if not exists public.archon_workflow_step_executions (
   completed_at timestamptz
 ) with (fillfactor = 85);
 
--- What version 1 of this schema did not have.
+-- What earlier versions of this schema did not have.
 alter table public.archon_workflow_templates
   add column if not exists max_concurrent_executions integer,
   add column if not exists on_limit text not null default 'queue',
   add column if not exists priority integer not null default 0;
 alter table public.archon_workflow_executions
+  add column if not exists required_tools text[] not null default '{}',
   add column if not exists priority integer not null default 0,
   add column if not exists place text,
   add column if not exists caller text;
@@ -206,6 +208,18 @@ alter table public.archon_workflow_template_versions
   add column if not exists tool_fingerprints jsonb not null default '{}';
 drop index if exists public.archon_workflow_executions_to_advance;
 drop index if exists public.archon_workflow_executions_one_per_idempotency_key;
+
+create table if not exists public.archon_workflow_workers (
+  id uuid primary key default gen_random_uuid(),
+  owner_id text not null,
+  kind text not null,
+  offered_tools text[] not null default '{}',
+  has_listed_all boolean not null default false,
+  max_executions integer not null,
+  created_at timestamptz not null default now(),
+  seen_at timestamptz not null default now(),
+  expires_at timestamptz not null
+);
 
 comment on table public.archon_workflow_templates is
   'Reusable workflow definitions; the newest version of each.';
@@ -215,6 +229,12 @@ comment on table public.archon_workflow_executions is
   'Runs of workflows, each pinned to one version.';
 comment on table public.archon_workflow_step_executions is
   'One row per step path of an execution.';
+comment on table public.archon_workflow_workers is
+  'The processes that advance executions, as they last reported themselves.';
+comment on column public.archon_workflow_workers.offered_tools is
+  'What its tool servers offer, each tool in every spelling that a step may use.';
+comment on column public.archon_workflow_executions.required_tools is
+  'What the steps of the pinned version call, as it is written there.';
 comment on column public.archon_workflow_templates.search_text is
   'What a search for templates looks through, in lower case.';
 comment on column public.archon_workflow_templates.max_concurrent_executions is
@@ -340,7 +360,11 @@ begin
       ('step_executions', 'awaiting_is_known', $c$check (awaiting in ('approval', 'resolution'))$c$),
       ('step_executions', 'counts_start_at_1',
         'check (run_number >= 1 and poll_number >= 1 and generation >= 1)'),
-      ('step_executions', 'counts_are_not_negative', 'check (step_index >= 0 and interruptions >= 0)')
+      ('step_executions', 'counts_are_not_negative', 'check (step_index >= 0 and interruptions >= 0)'),
+
+      ('workers', 'one_row_per_owner', 'unique (owner_id)'),
+      ('workers', 'kind_is_known', $c$check (kind in ('server', 'worker'))$c$),
+      ('workers', 'max_executions_is_positive', 'check (max_executions > 0)')
     ) as sentence (table_suffix, name, definition)
     where not exists (
       select from pg_constraint
@@ -408,7 +432,7 @@ create index if not exists archon_workflow_step_executions_by_tool_name
 
 create or replace function public.archon_workflow_schema_version() returns integer
 language sql immutable security invoker set search_path = ''
-as $$ select 2 $$;
+as $$ select 3 $$;
 
 comment on function public.archon_workflow_schema_version() is
   'The version of this schema; the program refuses a database that is newer than itself.';
@@ -981,7 +1005,7 @@ begin
     insert into public.archon_workflow_executions (
       id, workflow_template_id, workflow_version_id, triggered_by, trigger_context, input_parameters,
       execution_context, total_steps, timeout_seconds, idempotency_key, parent_execution_id, parent_step_path,
-      root_execution_id, link_depth, caller, control_requests, priority, place, wake_at
+      root_execution_id, link_depth, caller, control_requests, priority, place, wake_at, required_tools
     )
     values (
       given.id, given.workflow_template_id, given.workflow_version_id, given.triggered_by,
@@ -993,7 +1017,8 @@ begin
         select t.priority from public.archon_workflow_templates as t where t.id = given.workflow_template_id
       ))),
       case when is_limited then 'awaited' end,
-      case when is_limited and requests <> '[]' then clock_timestamp() end
+      case when is_limited and requests <> '[]' then clock_timestamp() end,
+      coalesce(given.required_tools, '{}')
     )
     on conflict do nothing;
     if found then
@@ -1024,11 +1049,14 @@ comment on function public.archon_workflow_lock_executions(uuid[]) is
   'The order in which executions are locked: parents before children, those of one depth by id.';
 
 
+drop function if exists public.archon_workflow_claim(text, double precision, integer, uuid);
+
 create or replace function public.archon_workflow_claim(
   owner_id text,
   lease_seconds double precision,
   max_count integer default 1,
-  execution_id uuid default null
+  execution_id uuid default null,
+  offered_tools text[] default null
 ) returns jsonb
 language plpgsql volatile security invoker set search_path = ''
 -- Plans are kept for the session: they must not be those that were good while nothing waited.
@@ -1041,6 +1069,7 @@ declare
   free_ids uuid[];
   claims jsonb;
 begin
+  -- Ending an execution needs none of its tools: being cancelled, or having run for too long.
   -- An execution that awaits a place is taken only to be cancelled, or to be paused before it starts.
   if execution_id is not null then
     perform public.archon_workflow_admit(x.workflow_template_id)
@@ -1052,6 +1081,8 @@ begin
         and (x.lease_expires_at is null or x.lease_expires_at <= moment)
         and (x.place is distinct from 'awaited' or x.control_requests @> '[{"action": "cancel"}]'
           or x.control_requests -> -1 ->> 'action' = 'pause')
+        and (offered_tools is null or x.required_tools <@ offered_tools
+          or x.control_requests @> '[{"action": "cancel"}]' or x.deadline_at <= moment)
       for no key update skip locked
     );
   else
@@ -1077,6 +1108,8 @@ begin
       where x.wake_at <= moment and (x.lease_expires_at is null or x.lease_expires_at <= moment)
         and (x.place is distinct from 'awaited' or x.control_requests @> '[{"action": "cancel"}]'
           or x.control_requests -> -1 ->> 'action' = 'pause')
+        and (offered_tools is null or x.required_tools <@ offered_tools
+          or x.control_requests @> '[{"action": "cancel"}]' or x.deadline_at <= moment)
       order by x.wake_at limit max_count
       for no key update skip locked
     );
@@ -1084,6 +1117,8 @@ begin
       select x.id from public.archon_workflow_executions as x
       where x.status in ('pending', 'running') and x.wake_at is null and x.place is distinct from 'awaited'
         and (x.lease_expires_at is null or x.lease_expires_at <= moment)
+        and (offered_tools is null or x.required_tools <@ offered_tools
+          or x.control_requests @> '[{"action": "cancel"}]' or x.deadline_at <= moment)
       order by x.priority desc, x.created_at limit max_count - cardinality(free_ids)
       for no key update skip locked
     );
@@ -1116,8 +1151,91 @@ begin
 end
 $$;
 
-comment on function public.archon_workflow_claim(text, double precision, integer, uuid) is
+comment on function public.archon_workflow_claim(text, double precision, integer, uuid, text[]) is
   'Takes executions that nobody owns and that have something to do, for as long as the lease runs.';
+
+
+create or replace function public.archon_workflow_report_worker(
+  worker jsonb,
+  lifetime_seconds double precision
+) returns jsonb
+language plpgsql volatile security invoker set search_path = ''
+as $$
+declare
+  moment timestamptz := clock_timestamp();
+  given public.archon_workflow_workers := jsonb_populate_record(null::public.archon_workflow_workers, worker);
+begin
+  insert into public.archon_workflow_workers as old (
+    owner_id, kind, offered_tools, has_listed_all, max_executions, created_at, seen_at, expires_at
+  )
+  values (
+    given.owner_id, given.kind, given.offered_tools, given.has_listed_all, given.max_executions, moment, moment,
+    moment + make_interval(secs => lifetime_seconds)
+  )
+  on conflict (owner_id) do update
+  set offered_tools = excluded.offered_tools, has_listed_all = excluded.has_listed_all,
+      seen_at = excluded.seen_at, expires_at = excluded.expires_at;
+  delete from public.archon_workflow_workers as w
+  where w.id in (
+    select d.id from public.archon_workflow_workers as d
+    where d.expires_at < moment - interval '1 hour' for update skip locked
+  );
+  return coalesce((
+    select jsonb_agg(distinct tool)
+    from (
+      select x.required_tools from public.archon_workflow_executions as x
+      where (x.wake_at <= moment or (x.wake_at is null and x.status in ('pending', 'running')))
+        and (x.lease_expires_at is null or x.lease_expires_at <= moment)
+        and not x.required_tools <@ given.offered_tools
+      limit 1000
+    ) as free
+    cross join unnest(free.required_tools) as tool
+    where tool <> all (given.offered_tools)
+  ), '[]');
+end
+$$;
+
+comment on function public.archon_workflow_report_worker(jsonb, double precision) is
+  'Notes that a worker lives and what it offers; answers the tools that free executions miss in it.';
+
+
+create or replace function public.archon_workflow_remove_worker(owner_id text) returns void
+language sql volatile security invoker set search_path = ''
+as $$
+  delete from public.archon_workflow_workers as w where w.owner_id = archon_workflow_remove_worker.owner_id
+$$;
+
+comment on function public.archon_workflow_remove_worker(text) is 'Forgets a worker that stops.';
+
+
+create or replace function public.archon_workflow_prospect(execution_id uuid) returns jsonb
+language sql stable security invoker set search_path = ''
+as $$
+  with execution as (
+    select x.required_tools from public.archon_workflow_executions as x where x.id = execution_id
+  ), living as (
+    select w.offered_tools, w.has_listed_all from public.archon_workflow_workers as w
+    where w.expires_at > clock_timestamp()
+  )
+  select jsonb_build_object(
+    'is_free', exists (
+      select from public.archon_workflow_executions as x
+      where x.id = execution_id and (x.lease_expires_at is null or x.lease_expires_at <= clock_timestamp())
+        and x.place is distinct from 'awaited'
+        and (x.wake_at <= clock_timestamp() or (x.wake_at is null and x.status in ('pending', 'running')))
+    ),
+    'workers', (select count(*) from living),
+    'fitting', (select count(*) from living as l, execution as e where e.required_tools <@ l.offered_tools),
+    'listing', (select count(*) from living as l where not l.has_listed_all),
+    'missing_tools', coalesce((
+      select jsonb_agg(tool order by tool) from execution as e cross join unnest(e.required_tools) as tool
+      where not exists (select from living as l where tool = any (l.offered_tools))
+    ), '[]')
+  )
+$$;
+
+comment on function public.archon_workflow_prospect(uuid) is
+  'Whether a living worker offers every tool that an execution needs, and which tools none of them offers.';
 
 
 create or replace function public.archon_workflow_record(entries jsonb) returns jsonb
@@ -1510,6 +1628,11 @@ begin
       end,
       control_requests = x.control_requests || stamped,
       seen_request_ids = (array_prepend(request_id, x.seen_request_ids))[:100],
+      required_tools = case
+        when x.id = execution_id and request ? 'required_tools'
+          then array(select jsonb_array_elements_text(request -> 'required_tools'))
+        else x.required_tools
+      end,
       wake_at = case
         when x.status = 'paused' or x.place = 'awaited' or x.wake_at is not null then moment else x.wake_at
       end
@@ -1537,7 +1660,7 @@ as $$
     from pg_catalog.pg_class as c
     where c.relnamespace = 'public'::regnamespace and c.relname in (
       'archon_workflow_templates', 'archon_workflow_executions',
-      'archon_workflow_step_executions', 'archon_workflow_template_versions'
+      'archon_workflow_step_executions', 'archon_workflow_template_versions', 'archon_workflow_workers'
     )
   ), functions as (
     select p.oid as id, p.oid::regprocedure::text as signature
@@ -1593,7 +1716,10 @@ declare
     'archon_workflow_queue(uuid)',
     'archon_workflow_create_execution(jsonb)',
     'archon_workflow_lock_executions(uuid[])',
-    'archon_workflow_claim(text, double precision, integer, uuid)',
+    'archon_workflow_claim(text, double precision, integer, uuid, text[])',
+    'archon_workflow_report_worker(jsonb, double precision)',
+    'archon_workflow_remove_worker(text)',
+    'archon_workflow_prospect(uuid)',
     'archon_workflow_record(jsonb)',
     'archon_workflow_answer(jsonb)',
     'archon_workflow_renew(jsonb, double precision)',
@@ -1633,7 +1759,7 @@ begin
 
   foreach table_name in array array[
     'archon_workflow_templates', 'archon_workflow_executions',
-    'archon_workflow_step_executions', 'archon_workflow_template_versions'
+    'archon_workflow_step_executions', 'archon_workflow_template_versions', 'archon_workflow_workers'
   ] loop
     execute format('alter table public.%I enable row level security', table_name);
     execute format('alter table public.%I enable trigger user', table_name);

@@ -30,8 +30,9 @@ begin
 
   foreach table_name in array array[
     'archon_workflow_templates', 'archon_workflow_executions',
-    'archon_workflow_step_executions', 'archon_workflow_template_versions'
+    'archon_workflow_step_executions', 'archon_workflow_template_versions', 'archon_workflow_workers'
   ] loop
+    continue when to_regclass('public.' || table_name) is null;  -- an older schema
     execute format('drop policy if exists everyone_reads on public.%I', table_name);
     if readers is not null then
       execute format(

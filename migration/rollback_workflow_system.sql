@@ -14,10 +14,10 @@ begin
   perform pg_advisory_xact_lock(7021783291);
   if to_regprocedure('public.archon_workflow_schema_version()') is not null then
     execute 'select public.archon_workflow_schema_version()' into found_version;
-    if found_version > 2 then
+    if found_version > 3 then
       raise exception using
         errcode = 'AW201',
-        message = format('the database has schema version %s, this file removes version 2', found_version),
+        message = format('the database has schema version %s, this file removes version 3', found_version),
         hint = 'Use the file of the newer program; nothing was changed.';
     end if;
   end if;
@@ -25,6 +25,7 @@ end
 $preflight$;
 
 drop table if exists
+  public.archon_workflow_workers,
   public.archon_workflow_step_executions,
   public.archon_workflow_executions,
   public.archon_workflow_template_versions,
@@ -43,7 +44,11 @@ drop function if exists
   public.archon_workflow_queue(uuid),
   public.archon_workflow_create_execution(jsonb),
   public.archon_workflow_lock_executions(uuid[]),
+  public.archon_workflow_claim(text, double precision, integer, uuid, text[]),
   public.archon_workflow_claim(text, double precision, integer, uuid),
+  public.archon_workflow_report_worker(jsonb, double precision),
+  public.archon_workflow_remove_worker(text),
+  public.archon_workflow_prospect(uuid),
   public.archon_workflow_record(jsonb),
   public.archon_workflow_answer(jsonb),
   public.archon_workflow_renew(jsonb, double precision),

@@ -24,7 +24,7 @@ with expected_columns (table_name, columns) as (
     ('archon_workflow_executions', array[
       'id uuid', 'workflow_template_id uuid', 'workflow_version_id uuid', 'triggered_by text',
       'trigger_context jsonb', 'input_parameters jsonb', 'execution_context jsonb', 'status text',
-      'priority integer', 'place text', 'pause_reason text', 'current_step_index integer', 'total_steps integer',
+      'required_tools text[]', 'priority integer', 'place text', 'pause_reason text', 'current_step_index integer', 'total_steps integer',
       'progress_percentage double precision', 'idempotency_key text', 'parent_execution_id uuid',
       'parent_step_path text', 'root_execution_id uuid', 'link_depth integer', 'caller text',
       'control_requests jsonb',
@@ -46,6 +46,11 @@ with expected_columns (table_name, columns) as (
       'failure_handled boolean', 'error_message text', 'error_details jsonb', 'progress jsonb',
       'created_at timestamp with time zone', 'updated_at timestamp with time zone',
       'started_at timestamp with time zone', 'completed_at timestamp with time zone'
+    ]),
+    ('archon_workflow_workers', array[
+      'id uuid', 'owner_id text', 'kind text', 'offered_tools text[]', 'has_listed_all boolean',
+      'max_executions integer', 'created_at timestamp with time zone', 'seen_at timestamp with time zone',
+      'expires_at timestamp with time zone'
     ])
 ), expected_constraints (table_name, names) as (
   values
@@ -78,6 +83,9 @@ with expected_columns (table_name, columns) as (
       'attempt_number_within_max_attempts', 'failed_says_why', 'counts_are_not_negative',
       'status_is_known', 'step_type_is_known', 'awaiting_is_known', 'running_has_started',
       'counts_start_at_1'
+    ]),
+    ('archon_workflow_workers', array[
+      'archon_workflow_workers_pkey', 'one_row_per_owner', 'kind_is_known', 'max_executions_is_positive'
     ])
 ), expected_indexes (table_name, names) as (
   values
@@ -126,7 +134,10 @@ with expected_columns (table_name, columns) as (
     ('archon_workflow_queue(uuid)', true),
     ('archon_workflow_create_execution(jsonb)', true),
     ('archon_workflow_lock_executions(uuid[])', true),
-    ('archon_workflow_claim(text, double precision, integer, uuid)', true),
+    ('archon_workflow_claim(text, double precision, integer, uuid, text[])', true),
+    ('archon_workflow_report_worker(jsonb, double precision)', true),
+    ('archon_workflow_remove_worker(text)', true),
+    ('archon_workflow_prospect(uuid)', true),
     ('archon_workflow_record(jsonb)', true),
     ('archon_workflow_answer(jsonb)', true),
     ('archon_workflow_renew(jsonb, double precision)', true),
@@ -178,7 +189,7 @@ with expected_columns (table_name, columns) as (
   from tables as t cross join roles as r where r.writes
 ), checks (section, "check", ok, detail) as (
   select 1, 'schema version',
-    coalesce(btrim(p.prosrc) = 'select 2', false),
+    coalesce(btrim(p.prosrc) = 'select 3', false),
     coalesce('function says: ' || btrim(p.prosrc), 'missing')
   from (select to_regprocedure('public.archon_workflow_schema_version()') as id) as f
   left join pg_proc as p on p.oid = f.id

@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 from archon_workflows.bootstrap import database, tool_servers
 from archon_workflows.errors import WorkflowError
 from archon_workflows.settings import Settings
+from archon_workflows.storage.direct import DirectRepository
 from archon_workflows.storage.migrations import validate
 from archon_workflows.storage.vital_signs import VitalSigns, vital_signs
 
@@ -93,7 +95,10 @@ async def _database(settings: Settings) -> AsyncGenerator[Diagnosis]:
             signs = await vital_signs(url)
             yield _postgres(where, signs)
             yield _clock(signs)
-            yield await _schema(url)
+            schema = await _schema(url)
+            yield schema
+            if schema.state == "ok":
+                yield await _workers(url)
     except WorkflowError as error:
         yield _failed("database", error, prefix=f"{where}: ")
 
@@ -130,6 +135,15 @@ async def _schema(url: str) -> Diagnosis:
         found = "; ".join(f"{check.check}: {check.detail}" for check in wrong)
         return Diagnosis("schema", "fail", found, "Run 'archon-workflows migrate'.")
     return Diagnosis("schema", "ok", f"{len(checks)} checks passed")
+
+
+async def _workers(url: str) -> Diagnosis:
+    async with aclosing(await DirectRepository.connect(url, pool_size=1)) as repository:
+        workers = await repository.list_workers()
+    if not workers:
+        return Diagnosis("workers", "ok", "no process that advances executions is alive now")
+    shown = "; ".join(f"{one.owner_id} ({one.kind}, {len(one.offered_tools)} tool names)" for one in workers)
+    return Diagnosis("workers", "ok", f"{len(workers)} alive: {shown}")
 
 
 async def _tool_servers(settings: Settings) -> AsyncGenerator[Diagnosis]:

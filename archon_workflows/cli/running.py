@@ -39,6 +39,7 @@ from archon_workflows.engine.verbs import RunRequest, StartedExecution
 from archon_workflows.model.json_values import parse_json
 from archon_workflows.model.outcomes import JsonValue
 from archon_workflows.model.records import (
+    TERMINAL_STATUSES,
     ControlAction,
     ControlRequest,
     ExecutionFilter,
@@ -243,20 +244,31 @@ async def _show(printer: Printer, text: str, *, follow: bool, whole_log: bool) -
         if follow:
             return await follow_to_end(opened, printer, execution, stream=True)
         history = await read_history(opened.executions, execution)
+        obstacle = await _obstacle(opened, execution)
     if printer.as_json:
         printer.document(history_json(history))
     else:
-        _print_history(printer, history, log_length=None if whole_log else 5)
+        _print_history(printer, history, obstacle=obstacle, log_length=None if whole_log else 5)
     return ExitCode.SUCCESS
 
 
-def _print_history(printer: Printer, history: History, *, log_length: int | None) -> None:
+async def _obstacle(opened: Application, execution: ExecutionRecord) -> str | None:
+    if execution.status in TERMINAL_STATUSES:
+        return None
+    return (await opened.executions.read_prospect(execution.id)).obstacle
+
+
+def _print_history(
+    printer: Printer, history: History, *, obstacle: str | None, log_length: int | None
+) -> None:
     drawing = Drawing(ascii_only=printer.is_ascii_only)
     execution, now = history.execution, now_utc()
     printer.line(drawing.head(execution, now))
     printer.line(f"  {execution.id}  by {execution.triggered_by or 'unknown'}", "dim")
     if execution.parent_execution_id is not None:
         printer.line(f"  child of {execution.parent_execution_id} at {execution.parent_step_path}", "dim")
+    if obstacle is not None:
+        printer.line(f"  waits: {obstacle}", "yellow")
     printer.line(f"  input {one_line_json(without_secrets(execution.input_parameters))}", "dim")
     _print_lines(printer, drawing.tree(history, now))
     _print_lines(printer, outcome_lines(history))

@@ -19,6 +19,7 @@ from archon_workflows.engine.clock import DatabaseClock, steady_seconds
 from archon_workflows.engine.journal import Journal
 from archon_workflows.engine.launch import Launcher
 from archon_workflows.engine.lease import Lease
+from archon_workflows.engine.offering import Offering
 from archon_workflows.engine.owner import Effects, Owner
 from archon_workflows.engine.preparation import Preparation
 from archon_workflows.errors import StorageError, WorkflowError
@@ -41,6 +42,8 @@ class EngineLimits:
 
     Attributes:
         executes: false: this process accepts and watches executions, and leaves them to others.
+        is_dispatched: it looks for no work by itself; a queue tells it what to look at (``attend``), and it
+            takes nothing whose tools it does not have, its own children included.
         lease_seconds: how long an execution is left alone after its owner's last sign of life.
         poll_seconds: how often to look for executions that nobody owns, besides the database's hints.
         max_executions: how many it owns at once; children of its own come on top.
@@ -48,6 +51,7 @@ class EngineLimits:
     """
 
     executes: bool = True
+    is_dispatched: bool = False
     lease_seconds: float = 8.0
     poll_seconds: float = 1.0
     max_executions: int = 100
@@ -65,16 +69,18 @@ class Engine:
         launcher: Launcher,
         preparation: Preparation,
         caller: ToolCaller,
+        offering: Offering,
         clock: DatabaseClock,
         limits: EngineLimits,
     ) -> None:
         self.changes = Changes()
         self._repository = repository
         self._preparation = preparation
+        self._offering = offering
         self._limits = limits
         self._clock = clock
         self._journal = Journal(repository, clock)
-        self._children = Children(repository, launcher, self.changes, clock, take=self.take)
+        self._children = Children(repository, launcher, self.changes, clock, take=self._take_child)
         self._effects = Effects(
             caller=caller,
             journal=self._journal,
@@ -85,6 +91,7 @@ class Engine:
         )
         self._owners: dict[UUID, Owner] = {}
         self._preparing: set[UUID] = set()
+        self._started_here: set[UUID] = set()
         self._wanted = 0
         self._work_may_be_there = anyio.Event()
         self._renewal_wanted = anyio.Event()
@@ -102,7 +109,9 @@ class Engine:
             async with anyio.create_task_group() as owners:
                 self._tasks = owners
                 if self._limits.executes:
-                    background.start_soon(self._look_for_work)
+                    background.start_soon(self._offering.keep_reporting, self._look_again)
+                    if not self._limits.is_dispatched:
+                        background.start_soon(self._look_for_work)
                 try:
                     yield
                 finally:
@@ -116,20 +125,29 @@ class Engine:
         if self._room > 0:
             await self.take(execution_id)
         else:
+            self._started_here.add(execution_id)
             self._work_may_be_there.set()  # the room may be that of a claim under way
 
-    async def take(self, execution_id: UUID) -> None:
-        """Advance this execution now, however many there are, if it is free and this process executes."""
+    async def take(self, execution_id: UUID, *, only_fitting: bool = False) -> None:
+        """Advance this execution now, however many there are, if it is free and this process executes.
+
+        Args:
+            execution_id: which one.
+            only_fitting: leave it to others if it needs tools that are not known here.
+        """
         if not self._limits.executes or self._stopping:
             return
         if execution_id in self._owners or execution_id in self._preparing:
             self._renewal_wanted.set()
             return
         try:
-            await self._claim(limit=1, execution_id=execution_id)
+            await self._claim(limit=1, execution_id=execution_id, only_fitting=only_fitting)
         except StorageError as error:
             logger.warning("Execution %s is left to whoever looks for work: %s", execution_id, error)
             self._work_may_be_there.set()
+
+    async def _take_child(self, execution_id: UUID) -> None:
+        await self.take(execution_id, only_fitting=self._limits.is_dispatched)
 
     @property
     def _room(self) -> int:
@@ -137,7 +155,7 @@ class Engine:
 
     # -- owning ----------------------------------------------------------------------------------
 
-    async def _claim(self, *, limit: int, execution_id: UUID | None = None) -> int:
+    async def _claim(self, *, limit: int, execution_id: UUID | None = None, only_fitting: bool = True) -> int:
         """Take free executions and advance them; return how many there were."""
         leased_until = steady_seconds() + self._limits.lease_seconds
         self._wanted += limit
@@ -147,6 +165,7 @@ class Engine:
                 lease_seconds=self._limits.lease_seconds,
                 limit=limit,
                 execution_id=execution_id,
+                offered_tools=self._offering.tools if only_fitting else None,
             )
             for claim in claims:
                 self._own(claim, Lease(leased_until, self._want_renewal))
@@ -157,8 +176,12 @@ class Engine:
     def _own(self, claim: Claim, lease: Lease) -> None:
         self._clock.told(claim.now)
         self._preparing.add(claim.execution.id)
+        self._started_here.discard(claim.execution.id)
         assert self._tasks is not None  # noqa: S101 - claims are made only while running
         self._tasks.start_soon(self._advance, claim, lease)
+
+    def _look_again(self) -> None:
+        self._work_may_be_there.set()
 
     def _want_renewal(self) -> None:
         self._renewal_wanted.set()
@@ -231,6 +254,7 @@ class Engine:
             if may_be_more is None:
                 await self._let_owners_come_back()
             elif not may_be_more:
+                self._offering.look()
                 await self._wait_for_hint()
 
     async def _claim_free(self) -> bool:
@@ -244,7 +268,14 @@ class Engine:
             await self._renew()
         room = max(self._room, 0)
         found = await self._claim(limit=room)
+        if found < room:
+            await self._claim_started_here()
         return room > 0 and found == room
+
+    async def _claim_started_here(self) -> None:
+        """Take what this process started while it had no room, even if it needs tools unknown here."""
+        while self._started_here and self._room > 0:
+            await self._claim(limit=1, execution_id=self._started_here.pop(), only_fitting=False)
 
     async def _let_owners_come_back(self) -> None:
         """Wait until the database is back, and then for the owners whose leases ran out meanwhile.

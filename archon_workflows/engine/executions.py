@@ -22,6 +22,7 @@ from archon_workflows.model.records import (
     ExecutionFilter,
     ExecutionRecord,
     Page,
+    Prospect,
     Queue,
     StepFilter,
     StepRecord,
@@ -70,6 +71,10 @@ class Executions:
     async def read_queue(self, execution_id: UUID) -> Queue | None:
         """Return what is before an execution that awaits a place; ``None`` when it awaits none."""
         return await self._repository.read_queue(execution_id)
+
+    async def read_prospect(self, execution_id: UUID) -> Prospect:
+        """Return who could advance the execution."""
+        return await self._repository.read_prospect(execution_id)
 
     async def read_steps(
         self,
@@ -130,14 +135,14 @@ class Executions:
             InvalidRequest: ``from_step`` has not run.
         """
         if request.action == "retry":
-            await self._check_retry(execution_id, request)
+            request = await self._checked_retry(execution_id, request)
         elif request.action in ("approve", "reject", "resolve"):
             await self._check_word(execution_id, request)
         elif request.action == "resume":
             await self._check_resume(execution_id)
         request = replace(request, output=normalise(request.output, "refuse").value)
         await self._repository.request_control(execution_id, request)
-        await self._engine.take(execution_id)
+        await self._engine.take(execution_id, only_fitting=True)
         return await self._acted_on(execution_id, request.id, wait_seconds)
 
     async def _acted_on(self, execution_id: UUID, request_id: UUID, seconds: float) -> ExecutionRecord:
@@ -151,7 +156,8 @@ class Executions:
                     return execution
                 await change.within(min(left, LOOK_AGAIN_SECONDS))
 
-    async def _check_retry(self, execution_id: UUID, request: ControlRequest) -> None:
+    async def _checked_retry(self, execution_id: UUID, request: ControlRequest) -> ControlRequest:
+        """Refuse what cannot be retried; return the request with the tools of the version that will run."""
         execution = await self._repository.read_execution(execution_id)
         version_id = execution.workflow_version_id
         if request.version_number is not None:
@@ -162,6 +168,7 @@ class Executions:
         plan = await self._plans.of_version(version_id)
         steps = await self._repository.read_steps(execution_id)
         records_to_reset(plan, steps.records, request.from_step)
+        return replace(request, required_tools=plan.required_tools())
 
     async def _check_resume(self, execution_id: UUID) -> None:
         """Refuse to resume what was not paused by anybody: it waits for another word."""

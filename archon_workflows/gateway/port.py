@@ -108,11 +108,28 @@ class ServerState:
     tool_count: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolOffer:
+    """What can be called, as far as it is known.
+
+    Attributes:
+        names: each tool in every spelling that a step may use; of a server that is away, as last listed.
+        is_complete: false: some server has not been listed yet.
+    """
+
+    names: frozenset[str]
+    is_complete: bool
+
+
 class Gateway(Protocol):
     """What the engine asks of the tool servers."""
 
     async def tools(self) -> tuple[ToolEntry, ...]:
         """Return the tools of every reachable server, connecting where needed (bounded by a deadline)."""
+        ...
+
+    def offer(self) -> ToolOffer:
+        """Return what is known to be callable; nothing is connected for it."""
         ...
 
     async def servers(self) -> tuple[ServerState, ...]:

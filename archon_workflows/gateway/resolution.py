@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 from archon_workflows.errors import ToolServerError, did_you_mean, nearest
 from archon_workflows.gateway.port import ToolEntry
@@ -26,6 +27,11 @@ class ToolIndex:
             self._by_name[tool.name].append(tool)
             self._by_address.setdefault(tool.address, tool)
             self._by_suffixed[f"{tool.name}_{tool.server}"].append(tool)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Every name by which one of the tools can be meant."""
+        return frozenset((*self._by_name, *self._by_address, *self._by_suffixed))
 
     def candidates(self, tool_name: str) -> Sequence[ToolEntry]:
         """Return the tools of the first rule that knows the name: exact, ``server/tool``, ``tool_server``."""

@@ -22,6 +22,7 @@ from archon_workflows.gateway.port import (
     ServerState,
     ToolCall,
     ToolEntry,
+    ToolOffer,
 )
 from archon_workflows.gateway.progress import ProgressFilter
 from archon_workflows.gateway.resolution import ToolIndex
@@ -73,6 +74,11 @@ class ToolServers:
         await self._connect([one for one in self._sessions.values() if one.tools is None])
         await self._relist()
         return self._current_index().tools
+
+    def offer(self) -> ToolOffer:
+        """Return what is known to be callable; nothing is connected for it."""
+        is_complete = all(session.tools is not None for session in self._sessions.values())
+        return ToolOffer(names=self._current_index().names, is_complete=is_complete)
 
     async def servers(self) -> tuple[ServerState, ...]:
         """Return the state of every configured server."""

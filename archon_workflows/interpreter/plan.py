@@ -123,6 +123,16 @@ class Plan:
         """The number of top-level steps."""
         return len(self.sequence.steps)
 
+    def required_tools(self) -> tuple[str, ...]:
+        """Return the tools that its steps call, nested ones included, as the document names them."""
+        agenda, names = [self.sequence], set[str]()
+        while agenda:
+            for step in agenda.pop().steps:
+                agenda += step.inner_sequences()
+                if isinstance(step.step, ActionStep):
+                    names.add(step.step.tool_name)
+        return tuple(sorted(names))
+
     def top_level_step(self, name: str) -> StepPlan | None:
         """Return the top-level step of that name."""
         return next((step for step in self.sequence.steps if step.name == name), None)

@@ -28,6 +28,7 @@ RecordT = TypeVar("RecordT")
 Place = Literal["awaited", "taken"]
 PauseReason = Literal["requested", "approval", "in_doubt"]
 ControlAction = Literal["pause", "resume", "cancel", "retry", "approve", "reject", "resolve"]
+WorkerKind = Literal["server", "worker"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 Awaiting = Literal["approval", "resolution"]
 
@@ -109,6 +110,7 @@ class ControlRequest:
         from_step: for ``retry``.
         version_number: for ``retry`` on a newer version.
         resolution: for ``resolve``: ``succeeded`` (with ``output``), ``failed`` or ``rerun``.
+        required_tools: for ``retry`` on a newer version: what that version calls.
     """
 
     id: UUID
@@ -121,6 +123,7 @@ class ControlRequest:
     version_number: int | None = None
     resolution: Literal["succeeded", "failed", "rerun"] | None = None
     output: JsonValue = None
+    required_tools: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +148,7 @@ class ExecutionRecord:
     trigger_context: Mapping[str, JsonValue]
     input_parameters: Mapping[str, JsonValue]
     execution_context: Mapping[str, JsonValue]
+    required_tools: tuple[str, ...]
     current_step_index: int
     total_steps: int
     progress_percentage: float
@@ -269,6 +273,7 @@ class NewExecution:
     triggered_by: str | None = None
     trigger_context: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
     input_parameters: Mapping[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    required_tools: tuple[str, ...] = ()
     total_steps: int
     timeout_seconds: float
     priority: int | None = None
@@ -299,6 +304,66 @@ class Queue:
     allowed: int | None
     ahead: int
     taken_by: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerReport:
+    """What a worker says of itself, again and again while it lives.
+
+    Attributes:
+        kind: a server that executes besides serving, or a process that does nothing else.
+        offered_tools: what its tool servers offer, each tool in every spelling that a step may use.
+        has_listed_all: false: it has not yet asked every one of its tool servers.
+        max_executions: how many it advances at once.
+    """
+
+    owner_id: str
+    kind: WorkerKind
+    offered_tools: tuple[str, ...]
+    has_listed_all: bool
+    max_executions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerRecord(WorkerReport):
+    """One living worker."""
+
+    created_at: datetime
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prospect:
+    """Who could advance an execution that nobody owns.
+
+    Attributes:
+        is_free: nobody owns it and it has something to do.
+        workers: how many live.
+        fitting: how many of them offer every tool that the execution needs.
+        listing: how many have not yet asked every one of their tool servers.
+        missing_tools: what the execution needs and none of them offers.
+    """
+
+    is_free: bool
+    workers: int
+    fitting: int
+    listing: int
+    missing_tools: tuple[str, ...]
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why nobody advances an execution that is free, in a sentence; ``None``: soon someone will."""
+        if not self.is_free or self.fitting:
+            return None
+        if not self.workers:
+            return "No process that advances executions is alive; start `archon-workflows serve`."
+        living = f"{self.workers} alive" + (
+            f", of which {self.listing} did not ask all tool servers yet" if self.listing else ""
+        )
+        if not self.missing_tools:
+            return f"No single worker offers all the tools that it needs ({living})."
+        tools = ", ".join(map(repr, self.missing_tools[:10]))
+        return f"No worker offers {tools} ({living}); start one whose tool servers do."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from archon_workflows.engine.executions import Executions
 from archon_workflows.errors import NotFound
-from archon_workflows.model.records import Awaiting, ExecutionRecord, Queue, StepFilter, StepRecord
+from archon_workflows.model.records import Awaiting, ExecutionRecord, Prospect, Queue, StepFilter, StepRecord
 
 STEPS_READ = 200
 CHILDREN_READ = 20
@@ -32,6 +32,7 @@ class Standing:
         failed: the step whose failure nothing handled, where there is one.
         running: steps that are under way, the innermost ones.
         waits: in it, and in the executions that its links started.
+        prospect: who could advance it, while nobody does.
         queue: what is before it while it awaits a place among its template's executions.
     """
 
@@ -40,6 +41,7 @@ class Standing:
     running: tuple[StepRecord, ...] = ()
     waits: tuple[Wait, ...] = ()
     queue: Queue | None = None
+    prospect: Prospect | None = None
 
 
 async def read_standing(executions: Executions, execution: ExecutionRecord, *, depth: int = 0) -> Standing:
@@ -55,11 +57,22 @@ async def read_standing(executions: Executions, execution: ExecutionRecord, *, d
             waits = [Wait(execution, step, step.awaiting) for step in page.records if step.awaiting]
             if depth < LINK_DEPTH:
                 waits += await _waits_of_children(executions, page.records, depth)
-            return Standing(execution, running=_innermost(page.records), waits=tuple(waits))
+            prospect = await _prospect(executions, execution)
+            running = _innermost(page.records)
+            return Standing(execution, running=running, waits=tuple(waits), prospect=prospect)
         case "pending" if execution.place == "awaited":
             return Standing(execution, queue=await executions.read_queue(execution.id))
+        case "pending":
+            return Standing(execution, prospect=await _prospect(executions, execution))
         case _:
             return Standing(execution)
+
+
+async def _prospect(executions: Executions, execution: ExecutionRecord) -> Prospect | None:
+    if execution.status == "paused" and not execution.control_requests:
+        return None
+    prospect = await executions.read_prospect(execution.id)
+    return prospect if prospect.is_free else None
 
 
 async def _waits_of_children(executions: Executions, steps: Iterable[StepRecord], depth: int) -> list[Wait]:

@@ -28,6 +28,7 @@ from archon_workflows.model.records import (
     JournalEntry,
     NewExecution,
     Page,
+    Prospect,
     Queue,
     StepFilter,
     StepRecord,
@@ -36,6 +37,8 @@ from archon_workflows.model.records import (
     TemplateSave,
     TreeCount,
     VersionRecord,
+    WorkerRecord,
+    WorkerReport,
 )
 from archon_workflows.storage.repository import Repository
 
@@ -202,10 +205,29 @@ class CallersRepository(Repository):
         lease_seconds: float,
         limit: int = 1,
         execution_id: UUID | None = None,
+        offered_tools: Sequence[str] | None = None,
     ) -> tuple[Claim, ...]:
         """Refuse."""
-        del lease_seconds, limit, execution_id
+        del lease_seconds, limit, execution_id, offered_tools
         self._refuse(owner_id)
+
+    async def report_worker(self, report: WorkerReport, *, lifetime_seconds: float) -> frozenset[str]:
+        """Refuse."""
+        del lifetime_seconds
+        self._refuse(report)
+
+    async def remove_worker(self, owner_id: str) -> None:
+        """Refuse."""
+        self._refuse(owner_id)
+
+    async def list_workers(self) -> tuple[WorkerRecord, ...]:
+        """See ``Repository``."""
+        return await self._repository.list_workers()
+
+    async def read_prospect(self, execution_id: UUID) -> Prospect:
+        """See ``Repository``; of one's own executions only."""
+        await self.read_execution(execution_id)
+        return await self._repository.read_prospect(execution_id)
 
     async def record(self, entries: Sequence[JournalEntry]) -> tuple[JournalAnswer, ...]:
         """Refuse."""

@@ -21,6 +21,7 @@ from archon_workflows.model.records import (
     JournalEntry,
     NewExecution,
     Page,
+    Prospect,
     Queue,
     StepFilter,
     StepRecord,
@@ -29,6 +30,8 @@ from archon_workflows.model.records import (
     TemplateSave,
     TreeCount,
     VersionRecord,
+    WorkerRecord,
+    WorkerReport,
 )
 from archon_workflows.storage import rows, statements
 from archon_workflows.storage.repository import Repository
@@ -221,10 +224,32 @@ class DirectRepository(Repository):
         lease_seconds: float,
         limit: int = 1,
         execution_id: UUID | None = None,
+        offered_tools: Sequence[str] | None = None,
     ) -> tuple[Claim, ...]:
         """See ``Repository``."""
-        claims = await self._value(statements.CLAIM, owner_id, lease_seconds, limit, execution_id)
+        claims = await self._value(
+            statements.CLAIM, owner_id, lease_seconds, limit, execution_id, offered_tools
+        )
         return rows.CLAIMS.validate_python(claims)
+
+    async def report_worker(self, report: WorkerReport, *, lifetime_seconds: float) -> frozenset[str]:
+        """See ``Repository``."""
+        return frozenset(
+            await self._value(statements.REPORT_WORKER, rows.worker_json(report), lifetime_seconds)
+        )
+
+    async def remove_worker(self, owner_id: str) -> None:
+        """See ``Repository``."""
+        await self._value(statements.REMOVE_WORKER, owner_id)
+
+    async def list_workers(self) -> tuple[WorkerRecord, ...]:
+        """See ``Repository``."""
+        found = await self._rows(statements.LIST_WORKERS)
+        return rows.records_of(rows.WORKERS, [dict(row) for row in found])
+
+    async def read_prospect(self, execution_id: UUID) -> Prospect:
+        """See ``Repository``."""
+        return rows.PROSPECT.validate_python(await self._value(statements.PROSPECT, execution_id))
 
     async def record(self, entries: Sequence[JournalEntry]) -> tuple[JournalAnswer, ...]:
         """See ``Repository``."""

@@ -20,6 +20,7 @@ from archon_workflows.model.records import (
     JournalEntry,
     NewExecution,
     Page,
+    Prospect,
     Queue,
     StepFilter,
     StepRecord,
@@ -28,6 +29,8 @@ from archon_workflows.model.records import (
     TemplateSave,
     TreeCount,
     VersionRecord,
+    WorkerRecord,
+    WorkerReport,
 )
 
 
@@ -140,14 +143,37 @@ class Repository(Protocol):
         lease_seconds: float,
         limit: int = 1,
         execution_id: UUID | None = None,
+        offered_tools: Sequence[str] | None = None,
     ) -> tuple[Claim, ...]:
         """Take up to ``limit`` executions that nobody owns and that have something to do.
 
         These are: pending ones; running ones whose lease ran out; paused ones whose ``wake_at`` has come
         or that have a control request. Those of higher priority come first, then the older ones. One that
         awaits a place among its template's executions is taken only to be cancelled or paused; free places
-        are given away first. With ``execution_id`` only that one is tried.
+        are given away first. With ``execution_id`` only that one is tried,
+        with ``offered_tools`` only those that need no other tools.
         """
+        ...
+
+    async def report_worker(self, report: WorkerReport, *, lifetime_seconds: float) -> frozenset[str]:
+        """Note that a worker lives; return the tools that free executions need and it does not offer.
+
+        Args:
+            report: what it says of itself.
+            lifetime_seconds: how long it counts as living without another word.
+        """
+        ...
+
+    async def remove_worker(self, owner_id: str) -> None:
+        """Forget a worker that stops."""
+        ...
+
+    async def list_workers(self) -> tuple[WorkerRecord, ...]:
+        """Return the living workers, oldest first."""
+        ...
+
+    async def read_prospect(self, execution_id: UUID) -> Prospect:
+        """Return who could advance the execution."""
         ...
 
     async def record(self, entries: Sequence[JournalEntry]) -> tuple[JournalAnswer, ...]:

@@ -22,12 +22,15 @@ from archon_workflows.model.records import (
     JournalEntry,
     LogEntry,
     NewExecution,
+    Prospect,
     Queue,
     StepRecord,
     TemplateRecord,
     TemplateSave,
     TreeCount,
     VersionRecord,
+    WorkerRecord,
+    WorkerReport,
 )
 
 RecordT = TypeVar("RecordT")
@@ -41,6 +44,8 @@ STEPS: Final = TypeAdapter(StepRecord)
 CLAIMS: Final = TypeAdapter(tuple[Claim, ...])
 TREE_COUNTS: Final = TypeAdapter(TreeCount)
 CREATED: Final = TypeAdapter(CreatedExecution)
+WORKERS: Final = TypeAdapter(WorkerRecord)
+PROSPECT: Final = TypeAdapter(Prospect)
 QUEUES: Final = TypeAdapter[Queue | None](Queue | None)
 _REQUESTS: Final = TypeAdapter(tuple[ControlRequest, ...])
 _MOMENT: Final = TypeAdapter(datetime)
@@ -48,6 +53,7 @@ _MOMENT: Final = TypeAdapter(datetime)
 _CHANGE_COLUMNS: Final = tuple(column.name for column in fields(ExecutionChange))
 _LOG_KEYS: Final = tuple(key.name for key in fields(LogEntry))
 _NEW_COLUMNS: Final = tuple(column.name for column in fields(NewExecution))
+_WORKER_COLUMNS: Final = tuple(column.name for column in fields(WorkerReport))
 _REQUEST_KEYS: Final = tuple(key.name for key in fields(ControlRequest))
 
 
@@ -93,6 +99,11 @@ def entry_json(entry: JournalEntry) -> dict[str, JsonValue]:
 def request_json(request: ControlRequest) -> dict[str, JsonValue]:
     """Return what ``archon_workflow_request_control`` keeps in the row."""
     return _given(request, _REQUEST_KEYS)
+
+
+def worker_json(report: WorkerReport) -> dict[str, JsonValue]:
+    """Return what ``archon_workflow_report_worker`` takes."""
+    return _given(report, _WORKER_COLUMNS)
 
 
 def held_json(held: Sequence[HeldLease]) -> list[dict[str, JsonValue]]:

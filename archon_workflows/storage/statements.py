@@ -9,7 +9,10 @@ SAVE_TEMPLATE: Final = "select public.archon_workflow_save_template($1, $2, $3, 
 DELETE_TEMPLATE: Final = "select public.archon_workflow_delete_template($1)"
 CREATE_EXECUTION: Final = "select public.archon_workflow_create_execution($1)"
 COUNT_TREE: Final = "select public.archon_workflow_count_tree($1)"
-CLAIM: Final = "select public.archon_workflow_claim($1, $2, $3, $4)"
+CLAIM: Final = "select public.archon_workflow_claim($1, $2, $3, $4, $5)"
+REPORT_WORKER: Final = "select public.archon_workflow_report_worker($1, $2)"
+REMOVE_WORKER: Final = "select public.archon_workflow_remove_worker($1)"
+PROSPECT: Final = "select public.archon_workflow_prospect($1)"
 RECORD: Final = "select public.archon_workflow_record($1)"
 RENEW: Final = "select public.archon_workflow_renew($1, $2)"
 RELEASE: Final = "select public.archon_workflow_release($1)"
@@ -67,6 +70,10 @@ where workflow_template_id = $1
 order by version_number desc limit 12
 """
 
+LIST_WORKERS: Final = """
+select * from public.archon_workflow_workers where expires_at > clock_timestamp() order by created_at
+"""
+
 READ_EXECUTION: Final = "select public.archon_workflow_execution_record($1)"
 READ_EXECUTIONS: Final = """
 select public.archon_workflow_execution_record(x.id) as record
@@ -89,7 +96,8 @@ with matching as not materialized (
   select
     x.id, x.workflow_template_id, x.workflow_version_id, t.name as workflow_name, v.version_number,
     v.version_tag, x.status, x.triggered_by, x.trigger_context, x.input_parameters, x.execution_context,
-    x.current_step_index, x.total_steps, x.progress_percentage, x.priority, x.place, x.idempotency_key,
+    x.required_tools, x.current_step_index, x.total_steps, x.progress_percentage, x.priority, x.place,
+    x.idempotency_key,
     x.parent_execution_id, x.parent_step_path, x.root_execution_id, x.link_depth, x.caller, x.pause_reason,
     x.control_requests, x.output_data, x.error_message, x.error_details, '[]'::jsonb as execution_log,
     x.log_dropped_count, x.owner_id, x.fencing_token, x.lease_expires_at, x.journal_sequence, x.wake_at,

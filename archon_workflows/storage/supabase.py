@@ -27,6 +27,7 @@ from archon_workflows.model.records import (
     JournalEntry,
     NewExecution,
     Page,
+    Prospect,
     Queue,
     StepFilter,
     StepRecord,
@@ -35,6 +36,8 @@ from archon_workflows.model.records import (
     TemplateSave,
     TreeCount,
     VersionRecord,
+    WorkerRecord,
+    WorkerReport,
 )
 from archon_workflows.storage import rows
 from archon_workflows.storage.migrations import SchemaState, state_of_version
@@ -63,6 +66,9 @@ _TEMPLATE_COLUMNS: Final = (
 _VERSION_COLUMNS: Final = ",".join(column.name for column in fields(VersionRecord))
 _STEP_COLUMNS: Final = ",".join(column.name for column in fields(StepRecord))
 
+_WORKER_COLUMNS: Final = ",".join(column.name for column in fields(WorkerRecord))
+
+_WORKERS_READ: Final = 1_000
 _IDS_IN_ONE_URL: Final = 100
 """A URL of 4 kB: gateways begin to refuse them at 8."""
 
@@ -278,6 +284,7 @@ class SupabaseRepository(Repository):
         lease_seconds: float,
         limit: int = 1,
         execution_id: UUID | None = None,
+        offered_tools: Sequence[str] | None = None,
     ) -> tuple[Claim, ...]:
         """See ``Repository``."""
         claims = await self._api.call(
@@ -286,8 +293,35 @@ class SupabaseRepository(Repository):
             lease_seconds=lease_seconds,
             max_count=limit,
             execution_id=execution_id,
+            offered_tools=list(offered_tools) if offered_tools is not None else None,
         )
         return rows.CLAIMS.validate_python(claims)
+
+    async def report_worker(self, report: WorkerReport, *, lifetime_seconds: float) -> frozenset[str]:
+        """See ``Repository``."""
+        return frozenset(
+            await self._api.call(
+                "report_worker", worker=rows.worker_json(report), lifetime_seconds=lifetime_seconds
+            )
+        )
+
+    async def remove_worker(self, owner_id: str) -> None:
+        """See ``Repository``."""
+        await self._api.call("remove_worker", owner_id=owner_id)
+
+    async def list_workers(self) -> tuple[WorkerRecord, ...]:
+        """See ``Repository``."""
+        found = await self._api.rows(
+            "workers",
+            _WORKER_COLUMNS,
+            lambda query: query.filter("expires_at", "gt", "now").order("created_at"),
+            limit=_WORKERS_READ,
+        )
+        return rows.records_of(rows.WORKERS, found)
+
+    async def read_prospect(self, execution_id: UUID) -> Prospect:
+        """See ``Repository``."""
+        return rows.PROSPECT.validate_python(await self._api.call("prospect", execution_id=execution_id))
 
     async def record(self, entries: Sequence[JournalEntry]) -> tuple[JournalAnswer, ...]:
         """See ``Repository``."""

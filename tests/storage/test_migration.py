@@ -181,8 +181,8 @@ DAMAGE = [
         ["index archon_workflow_templates_by_tag"],
     ),
     (
-        "drop function archon_workflow_claim(text, double precision, integer, uuid)",
-        ["function archon_workflow_claim(text, double precision, integer, uuid)"],
+        "drop function archon_workflow_claim(text, double precision, integer, uuid, text[])",
+        ["function archon_workflow_claim(text, double precision, integer, uuid, text[])"],
     ),
     (
         "alter function archon_workflow_record(jsonb) security definer",

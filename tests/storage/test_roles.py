@@ -9,12 +9,13 @@ import pytest
 from samples import Owner, document, step
 from servers import GRANTS_BY_DEFAULT, SUPABASE_ROLES, running
 
+from archon_workflows.model.records import WorkerReport
 from archon_workflows.storage.direct import DirectRepository
 from archon_workflows.storage.embedded.binaries import find_programs
 from archon_workflows.storage.migrations import apply_migration, roll_back, validate
 from archon_workflows.storage.sessions import Session, SessionLimits, open_session
 
-TABLES = ["templates", "template_versions", "executions", "step_executions"]
+TABLES = ["templates", "template_versions", "executions", "step_executions", "workers"]
 READERS = ["anon", "authenticated"]
 
 STATEMENTS = {
@@ -69,10 +70,14 @@ async def project(supabase: str, request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def migrated(project: str) -> str:
-    """The project with the migration and one execution in it."""
+    """The project with the migration, one execution and one worker in it."""
     await apply_migration(project)
     repository = await DirectRepository.connect(project)
     await (await Owner.of_new(repository)).write("running", steps=[step("a")])
+    worker = WorkerReport(
+        owner_id="me", kind="server", offered_tools=(), has_listed_all=True, max_executions=1
+    )
+    await repository.report_worker(worker, lifetime_seconds=60)
     await repository.aclose()
     return project
 
@@ -130,7 +135,7 @@ async def test_readers_see_every_row(migrated: str, role: str) -> None:
     session = await _session(migrated, role)
     counts = [await session.fetchval(STATEMENTS["select"].format(table=table)) for table in TABLES]
     session.terminate()
-    assert counts == [1, 1, 1, 1]
+    assert counts == [1, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("role", READERS)
@@ -141,7 +146,7 @@ async def test_readers_call_no_function(migrated: str, role: str) -> None:
     session = await _session(migrated, role)
     refused = {call: await _refused(session, f"select {call}") for call in calls}
     session.terminate()
-    assert len(calls) == 20
+    assert len(calls) == 23
     assert set(refused.values()) == {"42501"}
 
 

@@ -9,10 +9,11 @@ import httpx
 from samples import Owner, claimed, new, saved, step
 from supabase_projects import ANON_KEY, PUBLISHABLE_KEY, SECRET_KEY, SERVICE_KEY, Project, headers_of, token
 
+from archon_workflows.model.records import WorkerReport
 from archon_workflows.storage.repository import Repository
 from archon_workflows.storage.supabase import SupabaseRepository
 
-TABLES = ("templates", "template_versions", "executions", "step_executions")
+TABLES = ("templates", "template_versions", "executions", "step_executions", "workers")
 MODES = ("public", "private")
 
 ANNA = UUID("aaaaaaaa-0000-4000-8000-000000000001")
@@ -40,6 +41,14 @@ OWN = "runs of her private templates"
 OTHERS = "runs of others' private templates"
 RUNS = (PUBLIC_STARTED_BY_HER, PUBLIC_STARTED_BY_OTHERS, OWN, OTHERS)
 TEMPLATES = ("public", "her own", "others' private")
+WORKERS = ("every worker",)
+ROWS = {
+    "templates": TEMPLATES,
+    "template_versions": TEMPLATES,
+    "executions": RUNS,
+    "step_executions": RUNS,
+    "workers": WORKERS,
+}
 
 
 @dataclass(frozen=True)
@@ -80,12 +89,17 @@ async def _seed(repository: Repository) -> Seeds:
             owner = Owner(repository, await claimed(repository, one.id))
             await owner.write("running", steps=[step("only")])
             labels["executions"][str(one.id)] = labels["step_executions"][str(one.id)] = run
+    worker = WorkerReport(
+        owner_id="me", kind="worker", offered_tools=(), has_listed_all=True, max_executions=1
+    )
+    await repository.report_worker(worker, lifetime_seconds=3600)
+    labels["workers"]["me"] = WORKERS[0]
     return Seeds(labels)
 
 
 def readable(project: Project, seeds: Seeds, table: str, headers: dict[str, str]) -> set[str]:
     """Return the labels of the rows that a caller reads; of a table that is refused none."""
-    key = "workflow_execution_id" if table == "step_executions" else "id"
+    key = {"step_executions": "workflow_execution_id", "workers": "owner_id"}.get(table, "id")
     url = project.rest(f"archon_workflow_{table}")
     answer = project.http.get(url, params={"select": key}, headers=headers)
     if _code(answer) == FORBIDDEN:
@@ -125,8 +139,7 @@ def reading_table(observed: dict[tuple[str, str, str], set[str]]) -> list[str]:
     columns = [(mode, role) for mode in MODES for role in CALLERS]
     lines = [_line(["reads", *(f"{mode}: `{role}`" for mode, role in columns)]), _rule(len(columns) + 1)]
     for table in TABLES:
-        everything = RUNS if table in ("executions", "step_executions") else TEMPLATES
-        cells = [_words(observed[mode, role, table], everything) for mode, role in columns]
+        cells = [_words(observed[mode, role, table], ROWS[table]) for mode, role in columns]
         lines.append(_line([f"`archon_workflow_{table}`", *cells]))
     return lines
 

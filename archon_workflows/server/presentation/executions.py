@@ -124,7 +124,7 @@ def present_execution(
         parts: what was asked for besides: steps, log, input.
     """
     execution = standing.execution
-    warnings = [*warnings, *_tool_changes(execution)]
+    warnings = [*warnings, *_tool_changes(execution), *_obstacles(standing)]
     output = _output_facts(execution, whole=whole_output)
     calls = next_calls(standing)
     content = _facts(execution, standing.failed) | without_empty(
@@ -151,6 +151,11 @@ def present_execution(
         *call_lines(calls),
     ]
     return Answer(lines, content)
+
+
+def _obstacles(standing: Standing) -> list[str]:
+    obstacle = standing.prospect.obstacle if standing.prospect is not None else None
+    return [obstacle] if obstacle is not None else []
 
 
 def present_executions(page: Page[ExecutionRecord], facts: PageFacts) -> Answer:
