@@ -40,6 +40,7 @@ from archon_workflows.storage.repository import Repository
 
 if TYPE_CHECKING:
     from archon_workflows.storage.supabase import SupabaseRepository
+    from archon_workflows.storage.supabase_checks import ProjectCheck
 
 KEY_FILE = "secret.key"
 
@@ -169,6 +170,34 @@ async def supabase_project(settings: Settings) -> AsyncGenerator["SupabaseReposi
     Raises:
         StorageError: ``supabase_incomplete``, ``supabase_url_invalid`` or ``supabase_key_invalid``.
     """
+    url, key = _supabase_access(settings)
+    # Supabase's library takes as long to import as half of all the rest: only those who use it wait for it.
+    from archon_workflows.storage.supabase import SupabaseRepository  # noqa: PLC0415 - see above
+
+    async with aclosing(await SupabaseRepository.connect(url, key)) as repository:
+        yield repository
+
+
+async def check_supabase_project(settings: Settings) -> AsyncGenerator["ProjectCheck"]:
+    """Yield what is right and wrong with the configured Supabase project, one check after the other.
+
+    Raises:
+        StorageError: ``supabase_incomplete``.
+    """
+    url, key = _supabase_access(settings)
+    from archon_workflows.storage.supabase_checks import check_project  # noqa: PLC0415 - as above
+
+    async with aclosing(check_project(url, key)) as checks:
+        async for check in checks:
+            yield check
+
+
+def _supabase_access(settings: Settings) -> tuple[str, str]:
+    """Return URL and key of the project.
+
+    Raises:
+        StorageError: ``supabase_incomplete``.
+    """
     url, key = settings.supabase_url, settings.supabase_service_key
     if url is None or key is None:
         missing = variable_of("supabase_url" if url is None else "supabase_service_key")
@@ -177,11 +206,7 @@ async def supabase_project(settings: Settings) -> AsyncGenerator["SupabaseReposi
             code="supabase_incomplete",
             suggestion=f"Set {missing} too, or unset both to use the embedded database.",
         )
-    # Supabase's library takes as long to import as half of all the rest: only those who use it wait for it.
-    from archon_workflows.storage.supabase import SupabaseRepository  # noqa: PLC0415 - see above
-
-    async with aclosing(await SupabaseRepository.connect(url, key.get_secret_value())) as repository:
-        yield repository
+    return url, key.get_secret_value()
 
 
 @asynccontextmanager

@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from archon_workflows.bootstrap import database, tool_servers
+from archon_workflows.bootstrap import (
+    check_supabase_project,
+    database,
+    tool_servers,
+    uses_supabase,
+)
 from archon_workflows.errors import WorkflowError
 from archon_workflows.settings import Settings
 from archon_workflows.storage.direct import DirectRepository
@@ -46,7 +51,7 @@ async def diagnose(settings: Settings) -> AsyncGenerator[Diagnosis]:
     yield _python()
     yield _package()
     yield _home(settings.home)
-    async for one in _database(settings):
+    async for one in _supabase_project(settings) if uses_supabase(settings) else _database(settings):
         yield one
     async for one in _tool_servers(settings):
         yield one
@@ -86,6 +91,14 @@ def _private_parts(home: Path) -> list[Path]:
 
 def _is_exposed(path: Path) -> bool:
     return sys.platform != "win32" and bool(path.stat().st_mode & _OTHERS)
+
+
+async def _supabase_project(settings: Settings) -> AsyncGenerator[Diagnosis]:
+    try:
+        async for one in check_supabase_project(settings):
+            yield Diagnosis(f"supabase: {one.check}", one.state, one.found, one.advice)
+    except WorkflowError as error:
+        yield _failed("supabase", error)
 
 
 async def _database(settings: Settings) -> AsyncGenerator[Diagnosis]:

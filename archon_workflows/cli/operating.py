@@ -8,7 +8,7 @@ import typer
 from anyio.lowlevel import checkpoint
 from rich.text import Text
 
-from archon_workflows.bootstrap import database, tool_servers
+from archon_workflows.bootstrap import database, tool_servers, uses_supabase
 from archon_workflows.cli.demo.demonstration import demonstrate
 from archon_workflows.cli.doctor import Diagnosis, State, diagnose
 from archon_workflows.cli.exits import ExitCode
@@ -16,10 +16,12 @@ from archon_workflows.cli.options import Json, Tools
 from archon_workflows.cli.printable import as_json, printable
 from archon_workflows.cli.printer import Printer
 from archon_workflows.cli.session import application, load_settings, perform
+from archon_workflows.errors import StorageError
 from archon_workflows.gateway.port import ServerState, ToolEntry
 from archon_workflows.server.app import build_server
 from archon_workflows.server.authentication import authentication_of
 from archon_workflows.server.transports import HttpLimits, serve_http, serve_stdio
+from archon_workflows.settings import variable_of
 from archon_workflows.storage.migrations import apply_migration, migration_sql, schema_state
 
 Transport = Literal["stdio", "sse", "http"]
@@ -134,6 +136,13 @@ async def _migrate(printer: Printer, *, print_sql: bool) -> ExitCode:
             printer.verbatim(migration_sql())
         return ExitCode.SUCCESS
     settings = load_settings()
+    if uses_supabase(settings):
+        raise StorageError(
+            "A Supabase project cannot be migrated over its API.",
+            code="migration_needs_sql",
+            suggestion="Paste what 'archon-workflows migrate --print' prints into the project's SQL editor, "
+            f"or set {variable_of('database_url')} to the project's direct connection.",
+        )
     if settings.database_url is None:
         async with database(settings):
             before = "current"  # the embedded one is migrated by being opened

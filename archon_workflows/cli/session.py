@@ -97,6 +97,7 @@ def log_to_stderr(level: str) -> None:
     handler = StandardErrorHandler()
     handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=level.upper())
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line for every request
 
 
 def _performed(printer: Printer, work: Work, when_stopped: ExitCode) -> ExitCode:

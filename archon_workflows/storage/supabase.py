@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import fields
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, Self
 from uuid import UUID
 
@@ -44,6 +45,7 @@ from archon_workflows.storage.migrations import SchemaState, state_of_version
 from archon_workflows.storage.postgrest_api import PostgrestApi, RequestLimits
 from archon_workflows.storage.repository import Repository
 from archon_workflows.storage.rows import Row
+from archon_workflows.storage.shared_reads import SharedReads
 from archon_workflows.storage.supabase_project import read_project
 
 _JOINED: Final = frozenset({"workflow_name", "version_number", "version_tag"})
@@ -81,6 +83,7 @@ class SupabaseRepository(Repository):
 
     def __init__(self, api: PostgrestApi) -> None:
         self._api = api
+        self._executions = SharedReads(self._read_executions)
 
     @classmethod
     async def connect(cls, url: str, key: str, *, limits: RequestLimits | None = None) -> Self:
@@ -210,24 +213,19 @@ class SupabaseRepository(Repository):
 
     async def read_execution(self, execution_id: UUID) -> ExecutionRecord:
         """See ``Repository``."""
-        found = await self._api.rows(
-            "executions", _WITH_LOG, lambda query: query.eq("id", execution_id), limit=1
-        )
-        if not found:
+        row = await self._executions.row(execution_id)
+        if row is None:
             raise NotFound(
                 f"There is no execution with the id {execution_id}.",
                 code="execution_not_found",
                 suggestion="List the executions to find the one that is meant.",
             )
-        return rows.EXECUTIONS.validate_python(_execution_row(found[0]))
+        return rows.EXECUTIONS.validate_python(row)
 
     async def read_executions(self, execution_ids: Sequence[UUID]) -> tuple[ExecutionRecord, ...]:
         """See ``Repository``."""
-        found: list[Row] = []
-        for start in range(0, len(execution_ids), _IDS_IN_ONE_URL):
-            some = execution_ids[start : start + _IDS_IN_ONE_URL]
-            found += await self._some_executions(some)
-        return rows.records_of(rows.EXECUTIONS, [_execution_row(row) for row in found])
+        found = await self._read_executions(execution_ids)
+        return rows.records_of(rows.EXECUTIONS, tuple(found.values()))
 
     async def list_executions(
         self, which: ExecutionFilter, *, offset: int, limit: int
@@ -358,13 +356,14 @@ class SupabaseRepository(Repository):
         """See ``Repository``."""
         await self._api.aclose()
 
-    async def _some_executions(self, execution_ids: Sequence[UUID]) -> Sequence[Row]:
-        return await self._api.rows(
-            "executions",
-            _WITH_LOG,
-            lambda query: query.in_("id", map(str, execution_ids)),
-            limit=_IDS_IN_ONE_URL,
-        )
+    async def _read_executions(self, execution_ids: Sequence[UUID]) -> dict[UUID, Row]:
+        found: list[Row] = []
+        for start in range(0, len(execution_ids), _IDS_IN_ONE_URL):
+            some = [str(one) for one in execution_ids[start : start + _IDS_IN_ONE_URL]]
+            found += await self._api.rows(
+                "executions", _WITH_LOG, partial(_with_ids, ids=some), limit=_IDS_IN_ONE_URL
+            )
+        return {UUID(row["id"]): _execution_row(row) for row in found}
 
     async def _known_versions(self, template_id: UUID | None) -> str:
         if template_id is None:
@@ -399,6 +398,10 @@ def _quoted(text: str) -> str:
     """Return a value as it stands inside PostgREST's ``or=(...)``."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+def _with_ids(query: Query, ids: Sequence[str]) -> Query:
+    return query.in_("id", ids)
 
 
 def _by_name(query: Query) -> Query:

@@ -35,6 +35,7 @@ def execution(**columns: Any) -> ExecutionRecord:
         "parent_step_path": None,
         "root_execution_id": execution_id,
         "link_depth": 0,
+        "required_tools": (),
         "pause_reason": None,
         "control_requests": (),
         "output_data": None,

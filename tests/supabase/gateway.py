@@ -23,7 +23,7 @@ HOP_BY_HOP = {"host", "connection", "transfer-encoding", "content-length", "keep
 
 READY_SECONDS = 20
 
-Mood = Callable[[Request], "Response | Cut | None"]
+Mood = Callable[[Request], "Response | Cut | Lost | None"]
 """What the gateway does to a request instead of passing it on; ``None``: it does pass it on."""
 
 
@@ -36,6 +36,13 @@ class Cut:
     """Whether the answer claims to be whole, as behind a proxy that lost its end."""
 
 
+@dataclass(frozen=True)
+class Lost:
+    """Pass the request on, and give another answer than the one that comes back."""
+
+    instead: Response
+
+
 @dataclass
 class Gateway:
     """One project's gateway.
@@ -46,6 +53,7 @@ class Gateway:
         known: legacy keys, which are passed on as they are.
         mood: see ``Mood``.
         calls: how often each path was asked for.
+        clients: the connections by which it was asked.
     """
 
     postgrest: Path
@@ -53,6 +61,7 @@ class Gateway:
     known: frozenset[str]
     mood: Mood | None = None
     calls: Counter[str] = field(default_factory=Counter[str])
+    clients: set[object] = field(default_factory=set[object])
 
     def __post_init__(self) -> None:
         self._http = httpx.AsyncClient(
@@ -66,15 +75,19 @@ class Gateway:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         self.calls[request.url.path] += 1
+        self.clients.add(request.client)
         mood = self.mood(request) if self.mood else None
         if isinstance(mood, Response):
             await mood(scope, receive, send)
             return
         response = await self._answer(request)
-        if mood is None:
-            await response(scope, receive, send)
-        else:
-            await _cut(response, mood, send)
+        match mood:
+            case Cut():
+                await _cut(response, mood, send)
+            case Lost():
+                await mood.instead(scope, receive, send)
+            case None:
+                await response(scope, receive, send)
 
     async def postgrest_is_ready(self) -> None:
         """Return when PostgREST answers and knows the schema."""

@@ -52,6 +52,8 @@ def _fetch(kept: Path, system: str, digest: str) -> None:
             check=True,
             capture_output=True,
             timeout=300,
+            # Node has certificates of its own, which know nothing of those that the machine trusts besides.
+            env={"NODE_OPTIONS": "--use-system-ca", **os.environ},
         )
         fetched = Path(folder) / "node_modules" / f"{PACKAGE}-{system}" / "postgrest"
         if not _is_right(fetched, digest):

@@ -8,8 +8,8 @@ import os
 import secrets
 import subprocess
 import tempfile
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -184,6 +184,20 @@ class Project:
         """Run a script in the SQL editor."""
         self.surroundings.portal.call(_execute, self.editor_url, script)
 
+    def paste_as_superuser(self, script: str) -> None:
+        """Run a script as nobody at Supabase can."""
+        self.surroundings.portal.call(_execute, self.database_url, script)
+
+    def ask(self, query: str) -> Any:
+        """Return the first column of the first row, as superuser."""
+        return self.surroundings.portal.call(_value, self.database_url, query)
+
+    @contextmanager
+    def lock_held(self, table: str) -> Generator[None]:
+        """Keep everybody else from a table."""
+        with self.surroundings.portal.wrap_async_context_manager(_lock(self.database_url, table)):
+            yield
+
     @property
     def http(self) -> httpx.Client:
         """A client for requests by hand, with no key of its own."""
@@ -312,6 +326,25 @@ async def _make_template(connection: Any, server: str, name: str, *, has_grants:
 
 async def _exists(connection: Any, name: str) -> bool:
     return bool(await connection.fetchval("select true from pg_database where datname = $1", name))
+
+
+async def _value(url: str, query: str) -> Any:
+    connection = await _driver.connect(url)
+    try:
+        return await connection.fetchval(query)
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def _lock(url: str, table: str) -> AsyncGenerator[None]:
+    connection = await _driver.connect(url)
+    try:
+        await connection.execute("begin")
+        await connection.execute(f"lock table public.{table}")
+        yield
+    finally:
+        await connection.close()
 
 
 async def _execute(url: str, script: str) -> None:
