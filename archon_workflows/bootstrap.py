@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio
 from cryptography.fernet import Fernet
 
 from archon_workflows.engine.calls import ToolCaller
@@ -68,13 +69,18 @@ class Application:
 
 @asynccontextmanager
 async def open_application(
-    settings: Settings, *, execute: bool = True, servers: Mapping[str, ToolServer] | None = None
+    settings: Settings,
+    *,
+    execute: bool = True,
+    is_worker: bool = False,
+    servers: Mapping[str, ToolServer] | None = None,
 ) -> AsyncGenerator[Application]:
     """Open everything, and close it in the reverse order.
 
     Args:
         settings: where the database, the tool servers and the secrets are.
         execute: whether this process advances executions, or leaves them to others.
+        is_worker: whether it advances those that the dispatch hands to it, instead of looking for them.
         servers: further tool servers by name, on top of those that the settings configure.
 
     Raises:
@@ -83,6 +89,8 @@ async def open_application(
         WorkflowError: the secrets file is wrong, or a secret too short to be hidden.
     """
     _silence_libraries()
+    if is_worker:
+        _require_direct_connection(settings)
     async with AsyncExitStack() as stack:
         repository = await stack.enter_async_context(open_repository(settings))
         gateway = await stack.enter_async_context(tool_servers(settings, servers))
@@ -99,6 +107,7 @@ async def open_application(
         )
         engine_limits = EngineLimits(
             executes=execute,
+            is_dispatched=is_worker,
             lease_seconds=settings.lease_seconds,
             max_executions=settings.max_concurrent_executions,
             shutdown_grace_seconds=settings.shutdown_grace_seconds,
@@ -115,13 +124,15 @@ async def open_application(
                 repository,
                 gateway,
                 owner_id=engine_limits.owner_id,
-                kind="server",
+                kind="worker" if is_worker else "server",
                 max_executions=engine_limits.max_executions,
                 lifetime_seconds=engine_limits.lease_seconds,
             ),
             limits=engine_limits,
         )
         await stack.enter_async_context(engine.running())
+        if is_worker:
+            await stack.enter_async_context(_attending(engine, repository, engine_limits))
 
         def over(view: Repository) -> Application:
             return Application(
@@ -135,6 +146,29 @@ async def open_application(
             )
 
         yield over(repository)
+
+
+def _require_direct_connection(settings: Settings) -> None:
+    if uses_supabase(settings):
+        raise StorageError(
+            "A worker needs a direct connection to the database; a Supabase project's API is none.",
+            code="worker_needs_database_url",
+            suggestion=f"Set {variable_of('database_url')} to the project's direct or session-pooled URL.",
+        )
+
+
+@asynccontextmanager
+async def _attending(engine: Engine, repository: Repository, limits: EngineLimits) -> AsyncGenerator[None]:
+    assert isinstance(repository, DirectRepository)  # noqa: S101 - see _require_direct_connection
+    # PgQueuer takes a fifth of the program's start to import: only workers wait for it.
+    from archon_workflows.engine.attendance import Attendance  # noqa: PLC0415 - see above
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(Attendance(engine, repository.url, limits).run)
+        try:
+            yield
+        finally:
+            tasks.cancel_scope.cancel()
 
 
 @asynccontextmanager

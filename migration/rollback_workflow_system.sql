@@ -31,6 +31,9 @@ drop table if exists
   public.archon_workflow_template_versions,
   public.archon_workflow_templates;
 
+-- PgQueuer's tables, which workers make.
+drop schema if exists archon_workflow_dispatch cascade;
+
 drop function if exists
   public.archon_workflow_schema_version(),
   public.archon_workflow_template_record(uuid),

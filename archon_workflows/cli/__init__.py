@@ -10,7 +10,7 @@ import sys
 import typer
 
 from archon_workflows.cli.authoring import templates, validate
-from archon_workflows.cli.operating import demo, doctor, migrate, serve, tools
+from archon_workflows.cli.operating import demo, doctor, migrate, serve, tools, worker
 from archon_workflows.cli.running import control, executions, run, show
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for _command in (serve, run, validate, executions, show, control, tools, migrate, doctor, demo):
+for _command in (serve, worker, run, validate, executions, show, control, tools, migrate, doctor, demo):
     app.command()(_command)
 app.add_typer(templates, name="templates")
 

@@ -1,10 +1,11 @@
-"""Commands for whoever operates the product: ``serve``, ``tools``, ``migrate``, ``doctor``, ``demo``."""
+"""Commands for whoever operates it: ``serve``, ``worker``, ``tools``, ``migrate``, ``doctor``, ``demo``."""
 
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from anyio import sleep_forever
 from anyio.lowlevel import checkpoint
 from rich.text import Text
 
@@ -38,15 +39,18 @@ def serve(
     port: Annotated[
         int, typer.Option(min=0, max=65_535, help="sse and http: where to listen.")
     ] = DEFAULT_PORT,
+    execute: Annotated[
+        bool, typer.Option(help="Advance executions too, or only accept and watch them for workers.")
+    ] = True,
     tools: Tools = None,
 ) -> None:
     """Serve MCP and advance executions until the client or a signal ends it."""
-    work = partial(_serve, transport, host=host, port=port, file=tools)
+    work = partial(_serve, transport, host=host, port=port, execute=execute, file=tools)
     perform(Printer(as_json=False), work, when_stopped=ExitCode.SUCCESS)
 
 
-async def _serve(transport: Transport, *, host: str, port: int, file: Path | None) -> ExitCode:
-    async with application(execute=True, tools=file) as opened:
+async def _serve(transport: Transport, *, host: str, port: int, execute: bool, file: Path | None) -> ExitCode:
+    async with application(execute=execute, tools=file) as opened:
         settings = opened.settings
         if transport == "stdio":
             await serve_stdio(build_server(opened))
@@ -65,6 +69,17 @@ async def _serve(transport: Transport, *, host: str, port: int, file: Path | Non
                 ),
             )
             await checkpoint()  # the signal that ended it arrives here, before the engine says goodbye
+    return ExitCode.SUCCESS
+
+
+def worker(*, tools: Tools = None) -> None:
+    """Advance executions with other workers, on any number of machines, until a signal ends it."""
+    perform(Printer(as_json=False), partial(_work, tools), when_stopped=ExitCode.SUCCESS)
+
+
+async def _work(file: Path | None) -> ExitCode:
+    async with application(execute=True, is_worker=True, tools=file):
+        await sleep_forever()
     return ExitCode.SUCCESS
 
 

@@ -67,12 +67,15 @@ def load_settings(*, tools: Path | None = None) -> Settings:
 
 
 @asynccontextmanager
-async def application(*, execute: bool, tools: Path | None = None) -> AsyncGenerator[Application]:
+async def application(
+    *, execute: bool, is_worker: bool = False, tools: Path | None = None
+) -> AsyncGenerator[Application]:
     """Open the application with the settings of the environment.
 
-    With ``execute`` this process advances executions; without it, it only reads and asks.
+    With ``execute`` this process advances executions; without it, it only reads and asks. A worker advances
+    what the dispatch hands to it.
     """
-    async with open_application(load_settings(tools=tools), execute=execute) as opened:
+    async with open_application(load_settings(tools=tools), execute=execute, is_worker=is_worker) as opened:
         yield opened
 
 

@@ -30,6 +30,11 @@ class DatabaseClock:
         if self._told is None or now > self.now():
             self._told, self._told_at = now, steady_seconds()
 
+    @property
+    def is_told(self) -> bool:
+        """Whether the database has told its time."""
+        return self._told is not None
+
     def now(self) -> datetime:
         """Return the database's time.
 

@@ -3,7 +3,7 @@
 import logging
 import os
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,14 +22,17 @@ from archon_workflows.engine.lease import Lease
 from archon_workflows.engine.offering import Offering
 from archon_workflows.engine.owner import Effects, Owner
 from archon_workflows.engine.preparation import Preparation
-from archon_workflows.errors import StorageError, WorkflowError
-from archon_workflows.model.records import Claim, JournalAnswer
+from archon_workflows.errors import NotFound, StorageError, WorkflowError
+from archon_workflows.model.records import Claim, ExecutionRecord, JournalAnswer
 from archon_workflows.storage.repository import Repository
 
 logger = logging.getLogger(__name__)
 
 GIVE_BACK_SECONDS = 5.0
 """How long giving leases back may take at the end; those that are not given back run out by themselves."""
+
+BUSY_SECONDS = 0.2
+"""How long a worker without room leaves a job to others before it looks at it again."""
 
 
 def _new_owner_id() -> str:
@@ -137,7 +140,7 @@ class Engine:
         """
         if not self._limits.executes or self._stopping:
             return
-        if execution_id in self._owners or execution_id in self._preparing:
+        if self._owns(execution_id):
             self._renewal_wanted.set()
             return
         try:
@@ -145,6 +148,56 @@ class Engine:
         except StorageError as error:
             logger.warning("Execution %s is left to whoever looks for work: %s", execution_id, error)
             self._work_may_be_there.set()
+
+    async def attend(self, execution_id: UUID) -> float | None:
+        """Advance this execution if it is free and fits; return when this process does not own it any more.
+
+        Returns:
+            ``None``, or the seconds after which to look at it again, because another process has it or there
+            is no room here.
+        """
+        if self._room <= 0 and not self._owns(execution_id):
+            return BUSY_SECONDS
+        with anyio.CancelScope(shield=True):
+            await self.take(execution_id, only_fitting=True)
+        while self._owns(execution_id):
+            with self.changes.expected(execution_id, only_settled=True) as change:
+                if self._owns(execution_id):
+                    await change.within(self._limits.lease_seconds)
+        try:
+            return self._seconds_of_others(await self._repository.read_execution(execution_id))
+        except (StorageError, NotFound):
+            return None
+
+    def _owns(self, execution_id: UUID) -> bool:
+        return execution_id in self._owners or execution_id in self._preparing
+
+    def _seconds_of_others(self, execution: ExecutionRecord) -> float | None:
+        """Return how long the lease of another owner still runs."""
+        if execution.lease_expires_at is None or self._stopping:
+            return None
+        if not self._clock.is_told:
+            return BUSY_SECONDS
+        left = (execution.lease_expires_at - self._clock.now()).total_seconds()
+        return max(left, 0.0) + BUSY_SECONDS
+
+    @property
+    def offered_tools(self) -> Sequence[str]:
+        """Every name by which a step can mean a tool that is known here."""
+        return self._offering.tools
+
+    async def give_places(self) -> None:
+        """Give the free places of limited templates away.
+
+        Raises:
+            StorageError: the database is away.
+        """
+        await self._claim(limit=0)
+
+    async def next_hint(self) -> None:
+        """Return when something may have become free, at the latest after ``poll_seconds``."""
+        self._offering.look()
+        await self._wait_for_hint()
 
     async def _take_child(self, execution_id: UUID) -> None:
         await self.take(execution_id, only_fitting=self._limits.is_dispatched)

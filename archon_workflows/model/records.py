@@ -356,7 +356,10 @@ class Prospect:
         if not self.is_free or self.fitting:
             return None
         if not self.workers:
-            return "No process that advances executions is alive; start `archon-workflows serve`."
+            return (
+                "No process that advances executions is alive; "
+                "start `archon-workflows serve` or `archon-workflows worker`."
+            )
         living = f"{self.workers} alive" + (
             f", of which {self.listing} did not ask all tool servers yet" if self.listing else ""
         )

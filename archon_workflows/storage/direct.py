@@ -57,8 +57,8 @@ class DirectRepository(Repository):
     """
 
     def __init__(self, pool: Pool, url: str, limits: SessionLimits) -> None:
+        self.url = url
         self._pool = pool
-        self._url = url
         self._limits = limits
 
     @classmethod
@@ -290,7 +290,7 @@ class DirectRepository(Repository):
             self._pool.terminate()
 
     async def _open_session(self) -> Session:
-        return await open_session(self._url, self._limits)
+        return await open_session(self.url, self._limits)
 
     async def _value(self, statement: str, *arguments: Any) -> Any:
         """Return the first column of the first row."""

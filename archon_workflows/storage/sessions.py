@@ -121,7 +121,8 @@ async def open_pool(url: str, limits: SessionLimits, *, size: int) -> Pool:
     refuse_transaction_pooler(url)
 
     async def prepare(session: Session) -> None:
-        await _prepare(session, limits)
+        await _limit(session, limits)
+        await _read_json(session)
 
     async with translated():
         return await _driver.create_pool(
@@ -129,8 +130,13 @@ async def open_pool(url: str, limits: SessionLimits, *, size: int) -> Pool:
         )
 
 
-async def open_session(url: str, limits: SessionLimits) -> Session:
+async def open_session(url: str, limits: SessionLimits, *, reads_json: bool = True) -> Session:
     """Open one session outside of any pool.
+
+    Args:
+        url: of the database.
+        limits: how long things may take.
+        reads_json: whether ``jsonb`` arrives decoded; other libraries' queries want it as text.
 
     Raises:
         StorageError: as for ``open_pool``.
@@ -139,7 +145,9 @@ async def open_session(url: str, limits: SessionLimits) -> Session:
     async with translated():
         session: Session = await _driver.connect(url, **_client_limits(limits))
         try:
-            await _prepare(session, limits)
+            await _limit(session, limits)
+            if reads_json:
+                await _read_json(session)
         except BaseException:
             session.terminate()
             raise
@@ -151,8 +159,8 @@ def _client_limits(limits: SessionLimits) -> dict[str, float]:
     return {"timeout": limits.connect, "command_timeout": limits.statement + 5}
 
 
-async def _prepare(session: Session, limits: SessionLimits) -> None:
-    """Give a new session its name, limits and JSON codec."""
+async def _limit(session: Session, limits: SessionLimits) -> None:
+    """Give a new session its name and limits."""
     _bound_silence(session, limits.unacknowledged)
     await session.execute(
         _LIMIT_SESSION,
@@ -162,6 +170,9 @@ async def _prepare(session: Session, limits: SessionLimits) -> None:
         _milliseconds(limits.idle_in_transaction),
         _milliseconds(limits.unacknowledged),
     )
+
+
+async def _read_json(session: Session) -> None:
     await session.set_type_codec(
         "jsonb", schema="pg_catalog", format="binary", encoder=_jsonb_of, decoder=_value_of
     )

@@ -19,6 +19,49 @@ RELEASE: Final = "select public.archon_workflow_release($1)"
 READ_QUEUE: Final = "select public.archon_workflow_queue($1)"
 REQUEST_CONTROL: Final = "select public.archon_workflow_request_control($1, $2)"
 
+LOCK_DISPATCH: Final = "select pg_advisory_lock(7021783292)"
+
+FREE_WITHOUT_JOB: Final = """
+with free as (
+  (
+    select x.id, x.required_tools, x.control_requests, x.deadline_at, x.priority
+    from public.archon_workflow_executions as x
+    where x.status in ('pending', 'running') and x.wake_at is null and x.place is distinct from 'awaited'
+      and (x.lease_expires_at is null or x.lease_expires_at <= clock_timestamp())
+  )
+  union all
+  (
+    select x.id, x.required_tools, x.control_requests, x.deadline_at, x.priority
+    from public.archon_workflow_executions as x
+    where x.wake_at <= clock_timestamp()
+      and (x.lease_expires_at is null or x.lease_expires_at <= clock_timestamp())
+  )
+), named as (
+  select f.id, f.priority, 'advance:' || md5(array_to_string(case
+    -- Ending an execution needs none of its tools.
+    when f.control_requests @> '[{"action": "cancel"}]' or f.deadline_at <= clock_timestamp() then '{}'
+    else f.required_tools
+  end, chr(10))) as entrypoint
+  from free as f
+)
+select n.id, n.priority, n.entrypoint from named as n
+where not exists (
+  select from archon_workflow_dispatch.pgqueuer as j
+  where j.dedupe_key = n.entrypoint || '/' || n.id and j.status in ('queued', 'picked')
+)
+order by n.priority desc limit 1000
+"""
+
+UNKNOWN_JOBS: Final = """
+select distinct on (j.entrypoint) j.entrypoint,
+  case when j.entrypoint = 'advance:' || md5('') then '{}' else x.required_tools end as tools
+from archon_workflow_dispatch.pgqueuer as j
+join public.archon_workflow_executions as x
+  on x.id = encode(j.payload, 'hex')::uuid
+    and j.entrypoint in ('advance:' || md5(''), 'advance:' || md5(array_to_string(x.required_tools, chr(10))))
+where j.status = 'queued' and j.entrypoint <> all ($1)
+"""
+
 READ_TEMPLATE: Final = """
 select public.archon_workflow_template_record(t.id)
 from public.archon_workflow_templates as t
