@@ -130,6 +130,13 @@ async def owner_of(desk: Application, execution: ExecutionRecord, *, but: str | 
             await anyio.sleep(0.02)
 
 
+async def at_step(desk: Application, execution: ExecutionRecord, index: int) -> None:
+    """Return once everything before the top-level step of that index is recorded."""
+    with anyio.fail_after(SECONDS):
+        while (await desk.executions.read(execution.id)).current_step_index < index:  # noqa: ASYNC110 - other processes
+            await anyio.sleep(0.02)
+
+
 def process_of(owner_id: str) -> int:
     return int(owner_id.split(":")[1])
 
@@ -156,6 +163,7 @@ async def test_a_killed_workers_execution_is_taken_over_within_the_lease(
     crew.start()
     await living(desk, 2)
     execution = await submitted(desk, await saved(desk, "holds", echo("first"), slow(4)))
+    await at_step(desk, execution, 1)
     victim = await owner_of(desk, execution)
     os.kill(process_of(victim), signal.SIGKILL)
     with anyio.fail_after(SECONDS):
