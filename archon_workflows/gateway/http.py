@@ -5,9 +5,10 @@ a network error of one request into an answer for the call that it belongs to, s
 Redirects to another origin are not followed (the SDK sees to that).
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
+from time import monotonic
 from typing import cast
 
 import anyio
@@ -21,8 +22,9 @@ from mcp_types import JSONRPCError, JSONRPCRequest, RequestId
 from pydantic import ValidationError
 
 from archon_workflows.gateway.configuration import HttpServer
+from archon_workflows.gateway.events import CheckedEvents, EventRules
 from archon_workflows.gateway.faults import Fault
-from archon_workflows.gateway.inbound import message_bounds
+from archon_workflows.gateway.inbound import ChatterBudget, message_bounds
 from archon_workflows.gateway.limits import GatewayLimits
 from archon_workflows.gateway.lines import ids_in
 from archon_workflows.gateway.links import Link
@@ -143,6 +145,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         self._answers_in_body = configuration.transport != "sse"
         self._limits = limits
         self._event_bytes = limits.message_bytes if self._answers_in_body else _SDK_EVENT_BYTES
+        self._budget = ChatterBudget(limits.notifications_per_second, monotonic)
         self._inner = httpx2.AsyncHTTPTransport(
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=8)
         )
@@ -186,7 +189,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             await response.aclose()
             raise
         if kind.startswith("text/event-stream"):
-            response.stream = self._bounded(response, request_id)
+            response.stream = self._checked_events(response, request_id)
         return response
 
     async def _whole(
@@ -244,17 +247,22 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         if not self._answers_in_body:
             raise _Refused(self._fault("protocol_error", f"answered HTTP {status}"))
 
-    def _bounded(self, response: httpx2.Response, request_id: RequestId | None) -> "_BoundedEvents":
-        async def on_oversized() -> None:
-            fault = self._too_large(self._event_bytes)
-            if request_id is not None:
-                await self._link.report(request_id, fault)
+    def _checked_events(self, response: httpx2.Response, request_id: RequestId | None) -> CheckedEvents:
+        async def report(asked: RequestId | None, fault: Fault) -> None:
+            if asked is not None:
+                await self._link.report(asked, fault)
             else:
                 self._link.end(fault)
 
-        return _BoundedEvents(
-            cast("httpx2.AsyncByteStream", response.stream), self._event_bytes, on_oversized
+        rules = EventRules(
+            request_id=request_id,
+            limit_bytes=self._event_bytes,
+            bounds=message_bounds(self._limits),
+            budget=self._budget,
+            fault=self._fault,
+            report=report,
         )
+        return CheckedEvents(cast("httpx2.AsyncByteStream", response.stream), rules)
 
     async def _failed(
         self, request: httpx2.Request, request_id: RequestId | None, fault: Fault
@@ -286,30 +294,6 @@ class _Refused(Exception):
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.message)
         self.fault = fault
-
-
-class _BoundedEvents(httpx2.AsyncByteStream):
-    """An event stream whose events have a limit."""
-
-    def __init__(
-        self, inner: httpx2.AsyncByteStream, limit_bytes: int, on_oversized: Callable[[], Awaitable[None]]
-    ) -> None:
-        self._inner = inner
-        self._limit = limit_bytes
-        self._on_oversized = on_oversized
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = 0
-        async for chunk in self._inner:
-            end = max(chunk.rfind(b"\n\n"), chunk.rfind(b"\r\n\r\n"))
-            size = len(chunk) - end if end >= 0 else size + len(chunk)
-            if size > self._limit:
-                await self._on_oversized()
-                raise httpx2.ReadError("The event exceeds the limit.")
-            yield chunk
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
 
 
 def _request_id(request: httpx2.Request) -> RequestId | None:

@@ -37,6 +37,29 @@ def message_bounds(limits: GatewayLimits) -> JsonBounds:
     return JsonBounds(depth=BOUNDS.depth + _ENVELOPE_DEPTH, text_characters=limits.message_bytes)
 
 
+class ChatterBudget:
+    """How much a server may say without being asked: so many messages a second, and what is more is dropped.
+
+    Args:
+        per_second: progress, log messages, requests of its own.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, per_second: int, clock: Callable[[], float]) -> None:
+        self._per_second = per_second
+        self._clock = clock
+        self._second = 0.0
+        self._said = 0
+
+    def is_exceeded(self) -> bool:
+        """Count one message; say whether it is one too many."""
+        now = self._clock()
+        if now - self._second >= 1:
+            self._second, self._said = now, 0
+        self._said += 1
+        return self._said > self._per_second
+
+
 class Outstanding:
     """The requests of one session that wait for an answer."""
 
@@ -86,13 +109,10 @@ class InboundLines:
         self.outstanding = Outstanding()
         self.stray_count = 0
         self.last_stray = ""
-        self.dropped_notifications = 0
         self._server = server
         self._limits = limits
-        self._clock = clock
+        self._budget = ChatterBudget(limits.notifications_per_second, clock)
         self._strays_in_a_row = 0
-        self._second = 0.0
-        self._chatter_this_second = 0
 
     def is_ignored(self, line: bytes | OversizedLine) -> bool:
         """Say whether a line is empty, or one of a flood of progress and log messages; cheap."""
@@ -102,7 +122,7 @@ class InboundLines:
             return True
         if _CHATTER.match(line) is None:
             return False
-        return self._exceeds_budget()
+        return self._budget.is_exceeded()
 
     def message(self, line: bytes | OversizedLine, value: JsonValue | InvalidJson) -> SessionMessage | None:
         """Return the message for the session, or ``None`` for a stray line.
@@ -145,17 +165,7 @@ class InboundLines:
         return SessionMessage(message)
 
     def _is_unsolicited_flood(self, line: bytes) -> bool:
-        return _CHATTER.match(line) is None and self._exceeds_budget()
-
-    def _exceeds_budget(self) -> bool:
-        now = self._clock()
-        if now - self._second >= 1:
-            self._second, self._chatter_this_second = now, 0
-        self._chatter_this_second += 1
-        if self._chatter_this_second <= self._limits.notifications_per_second:
-            return False
-        self.dropped_notifications += 1
-        return True
+        return _CHATTER.match(line) is None and self._budget.is_exceeded()
 
     def _unusable(self, line: bytes | OversizedLine, fault: Fault) -> SessionMessage | None:
         request_id = self.outstanding.blamed(line)

@@ -1,6 +1,7 @@
 """An MCP server over HTTP that breaks rules; raw sockets, so that nothing well-kept gets in the way.
 
-``python hostile_http.py PORT``. Each tool is one way to misbehave, but ``ok``.
+``python hostile_http.py PORT``. Each tool is one way to misbehave, but ``ok``. What the stdio server does to
+its lines, this one does to the events of a stream.
 """
 
 import gzip
@@ -10,6 +11,8 @@ import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+import hostile
 
 MEGABYTE = 1_048_576
 METADATA_URL = "http://169.254.169.254/latest/meta-data/"
@@ -34,9 +37,7 @@ class Handler(BaseHTTPRequestHandler):
             result: Any = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": info}
             self.answer(request, result, session="session-1")
         elif method == "tools/list":
-            self.answer(
-                request, {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in TOOLS]}
-            )
+            self.answer(request, {"tools": [hostile.tool(name) for name in (*TOOLS, *OF_STDIO)]})
         elif method == "tools/call":
             self.call(request)
         else:
@@ -52,7 +53,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.forgotten.is_set():
             self.reply(404, b"")
         else:
-            TOOLS[request["params"]["name"]](self, request)
+            TOOLS.get(request["params"]["name"], events)(self, request)
 
     def answer(self, request: Request, result: Any, **headers: str) -> None:
         body = json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": result}).encode()
@@ -103,6 +104,38 @@ def forget_session(handler: Handler, request: Request) -> None:
     handler.forgotten.set()
 
 
+class Events(threading.local):
+    """What the stdio server's tools write, as the events of the stream that this thread answers with."""
+
+    handler: Handler
+    is_line_open = False
+
+    def write(self, data: bytes) -> None:
+        *ended, rest = data.split(b"\n")
+        out = self.handler.wfile
+        for line in ended:
+            out.write((b"" if self.is_line_open else b"data: ") + line + b"\n\n")
+            self.is_line_open = False
+        if rest:
+            out.write((b"" if self.is_line_open else b"data: ") + rest)
+            self.is_line_open = True
+        out.flush()
+
+
+EVENTS = Events()
+
+
+def events(handler: Handler, request: Request) -> None:
+    handler.close_connection = True
+    handler.send_response(200)
+    handler.send_header("content-type", "text/event-stream")
+    handler.send_header("connection", "close")
+    handler.end_headers()
+    EVENTS.handler = handler
+    EVENTS.is_line_open = False
+    hostile.TOOLS[request["params"]["name"]](request)
+
+
 TOOLS: dict[str, Callable[[Handler, Request], object]] = {
     "ok": lambda handler, request: handler.answer(request, text("ok")),
     "hang": lambda _handler, _request: threading.Event().wait(30),
@@ -125,5 +158,10 @@ TOOLS: dict[str, Callable[[Handler, Request], object]] = {
 }
 
 
+OF_STDIO = tuple(name for name in hostile.TOOLS if name not in {*TOOLS, "die", "fork_and_die"})
+"""Those two would end a server that has no one to start it again."""
+
+
 if __name__ == "__main__":
+    hostile.write = EVENTS.write
     ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
