@@ -5,7 +5,6 @@ What the lines of a stdio server must be holds here too: an event that answers a
 error. The format is https://html.spec.whatwg.org/multipage/server-sent-events.html.
 """
 
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -14,12 +13,9 @@ from mcp_types import RequestId
 
 from archon_workflows.expressions.values import is_object
 from archon_workflows.gateway.faults import Fault
-from archon_workflows.gateway.inbound import ChatterBudget
+from archon_workflows.gateway.inbound import CHATTER, ChatterBudget
 from archon_workflows.gateway.lines import LineAssembler, OversizedLine, ids_in
 from archon_workflows.model.json_values import InvalidJson, JsonBounds, parse_json, shown
-
-_REQUEST = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"method"')
-"""Requests and notifications of the server: the session looks at them; nobody waits for those of a flood."""
 
 MakeFault = Callable[[str, str], Fault]
 """Makes a fault of a code and of what the server did."""
@@ -78,7 +74,8 @@ class CheckedEvents(httpx2.AsyncByteStream):
                 if line:
                     event = await self._longer(event, line)
                     continue
-                if event.lines and (not event.is_message or await self._is_usable(event.data)):
+                data = event.data if event.is_message else b""
+                if event.lines and (not data or await self._is_usable(data)):
                     yield b"\n".join(event.lines) + b"\n\n"
                 event = _Event()
             await self._bound(event.size + self._assembler.pending_bytes)
@@ -101,18 +98,18 @@ class CheckedEvents(httpx2.AsyncByteStream):
             raise httpx2.ReadError("The event exceeds the limit.")
 
     async def _is_usable(self, data: bytes) -> bool:
-        if not data:
-            return True
-        if _REQUEST.match(data):
-            return not self._rules.budget.is_exceeded()
+        if CHATTER.match(data):
+            return not self._rules.budget.is_exceeded(by_request=False)
         try:
             message: object = parse_json(data, bounds=self._rules.bounds)
         except InvalidJson as error:
             what = f"sent an answer that cannot be used. {error.message}"
             await self._refuse(data, self._rules.fault("invalid_result", what))
             return False
-        if not is_object(message) or not ("result" in message or "error" in message):
+        if not is_object(message) or not message.keys() & {"result", "error", "method"}:
             return True
+        if not ("result" in message or "error" in message):
+            return not self._rules.budget.is_exceeded(by_request="id" in message)
         answered = message.get("id")
         if self._rules.request_id in (None, answered):
             return True

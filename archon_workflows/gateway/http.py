@@ -145,7 +145,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         self._answers_in_body = configuration.transport != "sse"
         self._limits = limits
         self._event_bytes = limits.message_bytes if self._answers_in_body else _SDK_EVENT_BYTES
-        self._budget = ChatterBudget(limits.notifications_per_second, monotonic)
+        self._budget = ChatterBudget(limits, monotonic)
         self._inner = httpx2.AsyncHTTPTransport(
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=8)
         )

@@ -23,9 +23,11 @@ from archon_workflows.model.outcomes import JsonValue
 
 logger = logging.getLogger(__name__)
 
-_CHATTER = re.compile(
+CHATTER = re.compile(
     rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"method"\s*:\s*"notifications/(?:progress|message)"'
 )
+"""What floods are made of, known by its first bytes."""
+
 _LONG_LIVED = "subscriptions/listen"
 _LOGGED_STRAYS = 5
 _EDGE_BYTES = 4_096
@@ -41,23 +43,27 @@ class ChatterBudget:
     """How much a server may say without being asked: so many messages a second, and what is more is dropped.
 
     Args:
-        per_second: progress, log messages, requests of its own.
+        limits: of notifications, and of requests of its own.
         clock: seconds, monotonic.
     """
 
-    def __init__(self, per_second: int, clock: Callable[[], float]) -> None:
-        self._per_second = per_second
+    def __init__(self, limits: GatewayLimits, clock: Callable[[], float]) -> None:
+        self._limits = limits
         self._clock = clock
         self._second = 0.0
-        self._said = 0
+        self._notifications = 0
+        self._requests = 0
 
-    def is_exceeded(self) -> bool:
+    def is_exceeded(self, *, by_request: bool) -> bool:
         """Count one message; say whether it is one too many."""
         now = self._clock()
         if now - self._second >= 1:
-            self._second, self._said = now, 0
-        self._said += 1
-        return self._said > self._per_second
+            self._second, self._notifications, self._requests = now, 0, 0
+        if by_request:
+            self._requests += 1
+            return self._requests > self._limits.requests_per_second
+        self._notifications += 1
+        return self._notifications > self._limits.notifications_per_second
 
 
 class Outstanding:
@@ -111,7 +117,7 @@ class InboundLines:
         self.last_stray = ""
         self._server = server
         self._limits = limits
-        self._budget = ChatterBudget(limits.notifications_per_second, clock)
+        self._budget = ChatterBudget(limits, clock)
         self._strays_in_a_row = 0
 
     def is_ignored(self, line: bytes | OversizedLine) -> bool:
@@ -120,9 +126,9 @@ class InboundLines:
             return False
         if not line or line.isspace():
             return True
-        if _CHATTER.match(line) is None:
+        if CHATTER.match(line) is None:
             return False
-        return self._budget.is_exceeded()
+        return self._budget.is_exceeded(by_request=False)
 
     def message(self, line: bytes | OversizedLine, value: JsonValue | InvalidJson) -> SessionMessage | None:
         """Return the message for the session, or ``None`` for a stray line.
@@ -159,13 +165,13 @@ class InboundLines:
             if message.id is None or not self.outstanding.was_issued(message.id):
                 return self._unusable(line, self._unasked(message.id))
             self.outstanding.note_answered(message.id)
-        elif self._is_unsolicited_flood(line):
+        elif self._is_unsolicited_flood(line, by_request=isinstance(message, JSONRPCRequest)):
             return None
         self._strays_in_a_row = 0
         return SessionMessage(message)
 
-    def _is_unsolicited_flood(self, line: bytes) -> bool:
-        return _CHATTER.match(line) is None and self._budget.is_exceeded()
+    def _is_unsolicited_flood(self, line: bytes, *, by_request: bool) -> bool:
+        return CHATTER.match(line) is None and self._budget.is_exceeded(by_request=by_request)
 
     def _unusable(self, line: bytes | OversizedLine, fault: Fault) -> SessionMessage | None:
         request_id = self.outstanding.blamed(line)

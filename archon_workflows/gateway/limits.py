@@ -12,6 +12,8 @@ class GatewayLimits:
         skipped_bytes: how much of a longer message is read past before the session is ended.
         stray_lines: lines on stdout in a row that are no messages (banners, prints) before the session ends.
         notifications_per_second: progress and log messages beyond are dropped unread.
+        requests_per_second: of the server to us (sampling, pings), each of which is answered, over HTTP in a
+            request of its own; those beyond are dropped.
         list_pages: pages of ``tools/list``.
         listed_tools: tools of one server.
         connect_seconds: starting or connecting, the handshake and listing the tools, together.
@@ -27,6 +29,7 @@ class GatewayLimits:
     skipped_bytes: int = 256 * 1_048_576
     stray_lines: int = 1_000
     notifications_per_second: int = 500
+    requests_per_second: int = 20
     list_pages: int = 100
     listed_tools: int = 5_000
     connect_seconds: float = 30.0

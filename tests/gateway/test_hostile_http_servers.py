@@ -9,6 +9,7 @@ import anyio
 import pytest
 from gateway_harness import http_server, outcome_of, quick_limits, running_http, tool_call, watched_loop
 
+from archon_workflows.gateway.limits import GatewayLimits
 from archon_workflows.gateway.tool_servers import ToolServers
 from archon_workflows.model.outcomes import Failed, Outcome, Succeeded, Unknown
 
@@ -74,6 +75,14 @@ async def test_a_session_that_the_server_forgot_is_opened_again_for_the_call_tha
     async with hostile_gateway() as gateway:
         assert isinstance(await outcome_of(gateway, "forget_session"), Succeeded)
         assert isinstance(await outcome_of(gateway, "ok"), Succeeded)
+
+
+async def test_of_a_flood_of_requests_only_a_few_are_answered() -> None:
+    async with hostile_gateway() as gateway:
+        assert isinstance(await outcome_of(gateway, "sampling_flood"), Succeeded)
+        heard = await outcome_of(gateway, "answers_heard")
+        assert isinstance(heard, Succeeded)
+        assert 0 < int(str(heard.output)) <= 2 * GatewayLimits().requests_per_second
 
 
 async def test_a_silent_http_server_is_an_unknown_outcome_at_the_deadline() -> None:

@@ -25,11 +25,15 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     forgotten = threading.Event()
+    answers_heard = 0
 
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["content-length"])))
         method = request.get("method")
-        if "id" not in request:
+        if method is None:
+            type(self).answers_heard += 1
+            self.reply(202, b"")
+        elif "id" not in request:
             self.reply(202, b"")
         elif method == "initialize":
             self.forgotten.clear()
@@ -104,6 +108,10 @@ def forget_session(handler: Handler, request: Request) -> None:
     handler.forgotten.set()
 
 
+def answers_heard(handler: Handler, request: Request) -> None:
+    handler.answer(request, text(str(handler.answers_heard)))
+
+
 class Events(threading.local):
     """What the stdio server's tools write, as the events of the stream that this thread answers with."""
 
@@ -155,6 +163,7 @@ TOOLS: dict[str, Callable[[Handler, Request], object]] = {
     "forbidden": lambda handler, _: handler.reply(403, b"", "text/plain"),
     "accepted": lambda handler, _: handler.reply(202, b""),
     "forget_session": forget_session,
+    "answers_heard": answers_heard,
 }
 
 
