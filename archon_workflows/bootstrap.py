@@ -2,12 +2,12 @@
 
 import logging
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from cryptography.fernet import Fernet
@@ -21,6 +21,8 @@ from archon_workflows.engine.offering import Offering
 from archon_workflows.engine.plans import Plans
 from archon_workflows.engine.preparation import Preparation
 from archon_workflows.engine.rehearsal import Rehearsal
+from archon_workflows.engine.scheduler import Scheduler
+from archon_workflows.engine.schedules import Schedules
 from archon_workflows.engine.secret_source import read_secrets
 from archon_workflows.engine.templates import TemplateLibrary
 from archon_workflows.engine.tool_policy import ToolPolicy
@@ -59,6 +61,7 @@ class Application:
     gateway: Gateway
     templates: TemplateLibrary
     executions: Executions
+    schedules: Schedules
     rehearsal: Rehearsal
     over: Callable[[Repository], "Application"]
 
@@ -131,8 +134,11 @@ async def open_application(
             limits=engine_limits,
         )
         await stack.enter_async_context(engine.running())
+        scheduler = Scheduler(repository, launcher)
         if is_worker:
-            await stack.enter_async_context(_attending(engine, repository, engine_limits))
+            await stack.enter_async_context(_attending(engine, scheduler, repository, engine_limits))
+        elif execute:
+            await stack.enter_async_context(_in_background(scheduler.keep_firing))
 
         def over(view: Repository) -> Application:
             return Application(
@@ -141,6 +147,7 @@ async def open_application(
                 gateway=gateway,
                 templates=TemplateLibrary(view, gateway, policy),
                 executions=Executions(view, engine, launcher(view), plans),
+                schedules=Schedules(view, launcher(view), plans),
                 rehearsal=Rehearsal(view, gateway, policy, max_link_depth=settings.max_link_depth),
                 over=over,
             )
@@ -158,13 +165,21 @@ def _require_direct_connection(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def _attending(engine: Engine, repository: Repository, limits: EngineLimits) -> AsyncGenerator[None]:
+async def _attending(
+    engine: Engine, scheduler: Scheduler, repository: Repository, limits: EngineLimits
+) -> AsyncGenerator[None]:
     assert isinstance(repository, DirectRepository)  # noqa: S101 - see _require_direct_connection
     # PgQueuer takes a fifth of the program's start to import: only workers wait for it.
     from archon_workflows.engine.attendance import Attendance  # noqa: PLC0415 - see above
 
+    async with _in_background(Attendance(engine, scheduler, repository.url, limits).run):
+        yield
+
+
+@asynccontextmanager
+async def _in_background(work: Callable[[], Coroutine[Any, Any, None]]) -> AsyncGenerator[None]:
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(Attendance(engine, repository.url, limits).run)
+        tasks.start_soon(work)
         try:
             yield
         finally:

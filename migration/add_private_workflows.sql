@@ -5,7 +5,9 @@
 --   anon           reads templates with is_public and their versions; no execution, no step
 --   authenticated  also reads the templates whose created_by is the user's id, and their versions;
 --                  executions (with their steps) of their own templates that are not public, whoever
---                  started them; executions of public templates that the user started (triggered_by)
+--                  started them; executions of public templates that the user started (triggered_by
+--                  or caller);
+--                  schedules that the user made (created_by)
 --   service_role   reads and writes everything, as before
 --
 -- A user's id is the text of auth.uid(). Nobody but service_role writes, as before.
@@ -27,7 +29,7 @@ declare
 begin
   perform pg_advisory_xact_lock(7021783291);
 
-  if to_regclass('public.archon_workflow_workers') is null then
+  if to_regclass('public.archon_workflow_schedules') is null then
     raise exception using
       errcode = 'AW203',
       message = 'the workflow tables are missing, or older than this file',
@@ -43,7 +45,8 @@ begin
 
   foreach table_name in array array[
     'archon_workflow_templates', 'archon_workflow_executions',
-    'archon_workflow_step_executions', 'archon_workflow_template_versions', 'archon_workflow_workers'
+    'archon_workflow_step_executions', 'archon_workflow_template_versions', 'archon_workflow_workers',
+    'archon_workflow_schedules'
   ] loop
     execute format('drop policy if exists everyone_reads on public.%I', table_name);
   end loop;
@@ -75,9 +78,10 @@ create policy users_read_their_executions on public.archon_workflow_executions
   using (exists (
     select from public.archon_workflow_templates as t
     where t.id = archon_workflow_executions.workflow_template_id
-      and (select auth.uid())::text = case
-        when t.is_public then archon_workflow_executions.triggered_by else t.created_by
-      end
+      and (select auth.uid())::text = any (case
+        when t.is_public then array[archon_workflow_executions.triggered_by, archon_workflow_executions.caller]
+        else array[t.created_by]
+      end)
   ));
 
 drop policy if exists steps_are_read_with_their_execution on public.archon_workflow_step_executions;
@@ -87,5 +91,10 @@ create policy steps_are_read_with_their_execution on public.archon_workflow_step
     select from public.archon_workflow_executions as x
     where x.id = archon_workflow_step_executions.workflow_execution_id
   ));
+
+drop policy if exists users_read_their_schedules on public.archon_workflow_schedules;
+create policy users_read_their_schedules on public.archon_workflow_schedules
+  for select to authenticated
+  using (created_by = (select auth.uid())::text);
 
 commit;

@@ -11,15 +11,15 @@
 --   AW001 template_not_found      AW101 name_taken               AW201 schema_newer
 --   AW002 version_not_found       AW102 stale_version            AW202 foreign_tables
 --   AW003 execution_not_found     AW103 template_in_use
---                                 AW104 wrong_status
+--   AW004 schedule_not_found      AW104 wrong_status
 --                                 AW105 idempotency_key_reused
 --                                 AW106 parent_ended
 --                                 AW107 journal_gap
 --                                 AW108 version_is_immutable
 --                                 AW109 too_many_executions
 --
--- Locks are taken in this order: the template, then executions with parents before children and those of
--- one depth by id (archon_workflow_lock_executions), then their steps.
+-- Locks are taken in this order: the template, its schedule, then executions with parents before children and
+-- those of one depth by id (archon_workflow_lock_executions), then their steps.
 --
 -- Statuses are text with a check, not enums: a later version of this file can add or remove one inside its
 -- transaction (a new enum value cannot be used in the transaction that adds it, and none can be removed),
@@ -42,10 +42,10 @@ begin
 
   if to_regprocedure('public.archon_workflow_schema_version()') is not null then
     execute 'select public.archon_workflow_schema_version()' into found_version;
-    if found_version > 3 then
+    if found_version > 4 then
       raise exception using
         errcode = 'AW201',
-        message = format('the database has schema version %s, this file would make it 3', found_version),
+        message = format('the database has schema version %s, this file would make it 4', found_version),
         hint = 'Use the file of the newer program; nothing was changed.';
     end if;
   end if;
@@ -63,7 +63,8 @@ begin
 
   foreach table_name in array array[
     'archon_workflow_templates', 'archon_workflow_executions',
-    'archon_workflow_step_executions', 'archon_workflow_template_versions', 'archon_workflow_workers'
+    'archon_workflow_step_executions', 'archon_workflow_template_versions', 'archon_workflow_workers',
+    'archon_workflow_schedules'
   ] loop
     if to_regclass('public.' || table_name) is not null then
       execute format('lock table public.%I in access exclusive mode', table_name);
@@ -221,6 +222,33 @@ create table if not exists public.archon_workflow_workers (
   expires_at timestamptz not null
 );
 
+create table if not exists public.archon_workflow_schedules (
+  id uuid primary key default gen_random_uuid(),
+  name text not null,
+  workflow_template_id uuid not null,
+  version_tag text,
+  cron text not null,
+  time_zone text not null,
+  parameters jsonb not null default '{}',
+  priority integer,
+  on_missed text not null,
+  on_overlap text not null,
+  is_paused boolean not null default false,
+  created_by text,
+  caller text,
+  next_due_at timestamptz not null,
+  last_due_at timestamptz,
+  last_outcome text,
+  last_execution_id uuid,
+  last_error jsonb,
+  started_count integer not null default 0,
+  missed_count integer not null default 0,
+  overlapped_count integer not null default 0,
+  refused_count integer not null default 0,
+  created_at timestamptz not null default clock_timestamp(),
+  updated_at timestamptz not null default clock_timestamp()
+);
+
 comment on table public.archon_workflow_templates is
   'Reusable workflow definitions; the newest version of each.';
 comment on table public.archon_workflow_template_versions is
@@ -231,6 +259,14 @@ comment on table public.archon_workflow_step_executions is
   'One row per step path of an execution.';
 comment on table public.archon_workflow_workers is
   'The processes that advance executions, as they last reported themselves.';
+comment on table public.archon_workflow_schedules is
+  'When a template is run by itself, and what became of it the last time.';
+comment on column public.archon_workflow_schedules.caller is
+  'To whom it and its executions belong; null where nobody asked.';
+comment on column public.archon_workflow_schedules.next_due_at is
+  'When it is due; whoever starts the execution sets the next time in the same transaction.';
+comment on column public.archon_workflow_schedules.last_execution_id is
+  'The newest execution that it started. No foreign key: history may be deleted.';
 comment on column public.archon_workflow_workers.offered_tools is
   'What its tool servers offer, each tool in every spelling that a step may use.';
 comment on column public.archon_workflow_executions.required_tools is
@@ -364,7 +400,20 @@ begin
 
       ('workers', 'one_row_per_owner', 'unique (owner_id)'),
       ('workers', 'kind_is_known', $c$check (kind in ('server', 'worker'))$c$),
-      ('workers', 'max_executions_is_positive', 'check (max_executions > 0)')
+      ('workers', 'max_executions_is_positive', 'check (max_executions > 0)'),
+
+      ('schedules', 'one_schedule_per_callers_name', 'unique nulls not distinct (name, caller)'),
+      ('schedules', 'schedule_of_a_template',
+        'foreign key (workflow_template_id) references public.archon_workflow_templates on delete cascade'),
+      ('schedules', 'name_is_snake_case', $c$check (name ~ '^[a-z][a-z0-9_]{0,62}$')$c$),
+      ('schedules', 'parameters_are_an_object', $c$check (jsonb_typeof(parameters) = 'object')$c$),
+      ('schedules', 'priority_is_small', 'check (priority between -100 and 100)'),
+      ('schedules', 'on_missed_is_known', $c$check (on_missed in ('skip', 'run_once', 'run_all'))$c$),
+      ('schedules', 'on_overlap_is_known',
+        $c$check (on_overlap in ('skip', 'allow', 'cancel_previous'))$c$),
+      ('schedules', 'last_outcome_is_known',
+        $c$check (last_outcome in ('started', 'missed', 'overlapped', 'refused'))$c$),
+      ('schedules', 'refused_says_why', $c$check ((last_outcome = 'refused') = (last_error is not null))$c$)
     ) as sentence (table_suffix, name, definition)
     where not exists (
       select from pg_constraint
@@ -429,10 +478,15 @@ create index if not exists archon_workflow_step_executions_by_status
 create index if not exists archon_workflow_step_executions_by_tool_name
   on public.archon_workflow_step_executions (tool_name) where tool_name is not null;
 
+create index if not exists archon_workflow_schedules_by_template
+  on public.archon_workflow_schedules (workflow_template_id);
+create index if not exists archon_workflow_schedules_to_fire
+  on public.archon_workflow_schedules (next_due_at) where not is_paused;
+
 
 create or replace function public.archon_workflow_schema_version() returns integer
 language sql immutable security invoker set search_path = ''
-as $$ select 3 $$;
+as $$ select 4 $$;
 
 comment on function public.archon_workflow_schema_version() is
   'The version of this schema; the program refuses a database that is newer than itself.';
@@ -1652,6 +1706,157 @@ comment on function public.archon_workflow_request_control(uuid, jsonb) is
   'Puts a control request into an execution and, for pause, resume and cancel, into its descendants.';
 
 
+create or replace function public.archon_workflow_schedule_record(schedule_id uuid) returns jsonb
+language sql stable security invoker set search_path = ''
+as $$
+  select to_jsonb(s) || jsonb_build_object('workflow_name', t.name)
+  from public.archon_workflow_schedules as s
+  join public.archon_workflow_templates as t on t.id = s.workflow_template_id
+  where s.id = schedule_id
+$$;
+
+comment on function public.archon_workflow_schedule_record(uuid) is
+  'A schedule with the name of its template; null where there is none.';
+
+
+create or replace function public.archon_workflow_save_schedule(schedule jsonb) returns jsonb
+language plpgsql volatile security invoker set search_path = ''
+as $$
+declare
+  given public.archon_workflow_schedules :=
+    jsonb_populate_record(null::public.archon_workflow_schedules, schedule);
+  saved uuid;
+begin
+  perform from public.archon_workflow_templates as t where t.id = given.workflow_template_id for key share;
+  if not found then
+    raise exception using
+      errcode = 'AW001',
+      message = format('there is no template with the id %s', given.workflow_template_id),
+      hint = 'It may have been deleted meanwhile.';
+  end if;
+  insert into public.archon_workflow_schedules as old (
+    name, workflow_template_id, version_tag, cron, time_zone, parameters, priority, on_missed, on_overlap,
+    is_paused, created_by, caller, next_due_at
+  )
+  values (
+    given.name, given.workflow_template_id, given.version_tag, given.cron, given.time_zone,
+    coalesce(given.parameters, '{}'), given.priority, given.on_missed, given.on_overlap, given.is_paused,
+    given.created_by, given.caller, given.next_due_at
+  )
+  on conflict (name, caller) do update
+  set workflow_template_id = excluded.workflow_template_id, version_tag = excluded.version_tag,
+      cron = excluded.cron, time_zone = excluded.time_zone, parameters = excluded.parameters,
+      priority = excluded.priority, on_missed = excluded.on_missed, on_overlap = excluded.on_overlap,
+      is_paused = excluded.is_paused, next_due_at = excluded.next_due_at, updated_at = clock_timestamp()
+  returning old.id into saved;
+  return public.archon_workflow_schedule_record(saved);
+end
+$$;
+
+comment on function public.archon_workflow_save_schedule(jsonb) is
+  'Writes a schedule, or changes the one that has its name and belongs to its caller.';
+
+
+create or replace function public.archon_workflow_delete_schedule(schedule_id uuid) returns void
+language plpgsql volatile security invoker set search_path = ''
+as $$
+begin
+  delete from public.archon_workflow_schedules as s where s.id = schedule_id;
+  if not found then
+    raise exception using
+      errcode = 'AW004',
+      message = format('there is no schedule with the id %s', schedule_id),
+      hint = 'It may have been removed before.';
+  end if;
+end
+$$;
+
+comment on function public.archon_workflow_delete_schedule(uuid) is
+  'Removes a schedule; the executions that it started stay.';
+
+
+create or replace function public.archon_workflow_due_schedules(max_count integer) returns jsonb
+language sql stable security invoker set search_path = ''
+as $$
+  select jsonb_build_object(
+    'now', clock_timestamp(),
+    'due', coalesce((
+      select jsonb_agg(public.archon_workflow_schedule_record(d.id) order by d.next_due_at)
+      from (
+        select s.id, s.next_due_at from public.archon_workflow_schedules as s
+        where not s.is_paused and s.next_due_at <= clock_timestamp()
+        order by s.next_due_at limit max_count
+      ) as d
+    ), '[]'),
+    'next_due_at', (
+      select min(s.next_due_at) from public.archon_workflow_schedules as s
+      where not s.is_paused and s.next_due_at > clock_timestamp()
+    )
+  )
+$$;
+
+comment on function public.archon_workflow_due_schedules(integer) is
+  'The schedules whose time has come, the time of the next one after them, and the database''s clock.';
+
+
+create or replace function public.archon_workflow_fire_schedule(firing jsonb) returns jsonb
+language plpgsql volatile security invoker set search_path = ''
+as $$
+declare
+  schedule_id uuid := (firing ->> 'schedule_id')::uuid;
+  outcome text := firing ->> 'outcome';
+  created uuid;
+  previous uuid;
+  schedule public.archon_workflow_schedules;
+begin
+  perform public.archon_workflow_lock_template(s.workflow_template_id)
+  from public.archon_workflow_schedules as s where s.id = schedule_id;
+  select * into schedule
+  from public.archon_workflow_schedules as s where s.id = schedule_id for no key update;
+  -- Another process was first, or somebody has changed, paused or removed it meanwhile.
+  if not found or schedule.is_paused or schedule.next_due_at <> (firing ->> 'expected_due_at')::timestamptz then
+    return null;
+  end if;
+
+  if outcome = 'started' then
+    if schedule.on_overlap <> 'allow' then
+      previous := (
+        select x.id from public.archon_workflow_executions as x
+        where x.id = schedule.last_execution_id and x.completed_at is null
+      );
+    end if;
+    if previous is not null and schedule.on_overlap = 'skip' then
+      outcome := 'overlapped';
+    else
+      created := (public.archon_workflow_create_execution(firing -> 'execution') ->> 'id')::uuid;
+    end if;
+    if created is not null and previous is not null then
+      perform public.archon_workflow_request_control(previous, jsonb_build_object(
+        'id', gen_random_uuid(), 'action', 'cancel', 'requested_by', format('schedule:%s', schedule.name),
+        'reason', format('the next execution of the schedule takes its place: %s', created)
+      ));
+    end if;
+  end if;
+
+  update public.archon_workflow_schedules as s
+  set next_due_at = (firing ->> 'next_due_at')::timestamptz,
+      last_due_at = (firing ->> 'due_at')::timestamptz,
+      last_outcome = outcome,
+      last_execution_id = coalesce(created, s.last_execution_id),
+      last_error = case when outcome = 'refused' then firing -> 'error' end,
+      started_count = s.started_count + (outcome = 'started')::integer,
+      overlapped_count = s.overlapped_count + (outcome = 'overlapped')::integer,
+      refused_count = s.refused_count + (outcome = 'refused')::integer,
+      missed_count = s.missed_count + (firing ->> 'missed')::integer
+  where s.id = schedule_id;
+  return jsonb_build_object('outcome', outcome, 'execution_id', created);
+end
+$$;
+
+comment on function public.archon_workflow_fire_schedule(jsonb) is
+  'Starts the execution of a schedule that is due, or notes why not, and sets when it is due next; once only.';
+
+
 create or replace function public.archon_workflow_vital_signs() returns jsonb
 language sql stable security invoker set search_path = ''
 as $$
@@ -1660,7 +1865,8 @@ as $$
     from pg_catalog.pg_class as c
     where c.relnamespace = 'public'::regnamespace and c.relname in (
       'archon_workflow_templates', 'archon_workflow_executions',
-      'archon_workflow_step_executions', 'archon_workflow_template_versions', 'archon_workflow_workers'
+      'archon_workflow_step_executions', 'archon_workflow_template_versions', 'archon_workflow_workers',
+      'archon_workflow_schedules'
     )
   ), functions as (
     select p.oid as id, p.oid::regprocedure::text as signature
@@ -1727,6 +1933,11 @@ declare
     'archon_workflow_descendants(uuid)',
     'archon_workflow_count_tree(uuid)',
     'archon_workflow_request_control(uuid, jsonb)',
+    'archon_workflow_schedule_record(uuid)',
+    'archon_workflow_save_schedule(jsonb)',
+    'archon_workflow_delete_schedule(uuid)',
+    'archon_workflow_due_schedules(integer)',
+    'archon_workflow_fire_schedule(jsonb)',
     'archon_workflow_vital_signs()'
   ];
   trigger_functions text[] := array[
@@ -1749,7 +1960,7 @@ declare
     where schemaname = 'public' and tablename like 'archon\_workflow\_%' and policyname in (
       'anon_reads_public_templates', 'users_read_public_templates_and_their_own',
       'versions_are_read_with_their_template', 'users_read_their_executions',
-      'steps_are_read_with_their_execution'
+      'steps_are_read_with_their_execution', 'users_read_their_schedules'
     )
   );
 begin
@@ -1759,7 +1970,8 @@ begin
 
   foreach table_name in array array[
     'archon_workflow_templates', 'archon_workflow_executions',
-    'archon_workflow_step_executions', 'archon_workflow_template_versions', 'archon_workflow_workers'
+    'archon_workflow_step_executions', 'archon_workflow_template_versions', 'archon_workflow_workers',
+    'archon_workflow_schedules'
   ] loop
     execute format('alter table public.%I enable row level security', table_name);
     execute format('alter table public.%I enable trigger user', table_name);

@@ -27,10 +27,14 @@ begin
   drop policy if exists versions_are_read_with_their_template on public.archon_workflow_template_versions;
   drop policy if exists users_read_their_executions on public.archon_workflow_executions;
   drop policy if exists steps_are_read_with_their_execution on public.archon_workflow_step_executions;
+  if to_regclass('public.archon_workflow_schedules') is not null then
+    drop policy if exists users_read_their_schedules on public.archon_workflow_schedules;
+  end if;
 
   foreach table_name in array array[
     'archon_workflow_templates', 'archon_workflow_executions',
-    'archon_workflow_step_executions', 'archon_workflow_template_versions', 'archon_workflow_workers'
+    'archon_workflow_step_executions', 'archon_workflow_template_versions', 'archon_workflow_workers',
+    'archon_workflow_schedules'
   ] loop
     continue when to_regclass('public.' || table_name) is null;  -- an older schema
     execute format('drop policy if exists everyone_reads on public.%I', table_name);

@@ -1,6 +1,6 @@
 -- Archon Workflows: removes exactly what add_workflow_system.sql made, WITH ALL WORKFLOW DATA.
 --
--- Templates, versions, executions and steps are gone afterwards. One transaction, harmless to repeat.
+-- Templates, versions, schedules, executions and steps are gone afterwards. One transaction, harmless to repeat.
 
 begin;
 
@@ -14,10 +14,10 @@ begin
   perform pg_advisory_xact_lock(7021783291);
   if to_regprocedure('public.archon_workflow_schema_version()') is not null then
     execute 'select public.archon_workflow_schema_version()' into found_version;
-    if found_version > 3 then
+    if found_version > 4 then
       raise exception using
         errcode = 'AW201',
-        message = format('the database has schema version %s, this file removes version 3', found_version),
+        message = format('the database has schema version %s, this file removes version 4', found_version),
         hint = 'Use the file of the newer program; nothing was changed.';
     end if;
   end if;
@@ -25,6 +25,7 @@ end
 $preflight$;
 
 drop table if exists
+  public.archon_workflow_schedules,
   public.archon_workflow_workers,
   public.archon_workflow_step_executions,
   public.archon_workflow_executions,
@@ -59,6 +60,11 @@ drop function if exists
   public.archon_workflow_descendants(uuid),
   public.archon_workflow_count_tree(uuid),
   public.archon_workflow_request_control(uuid, jsonb),
+  public.archon_workflow_schedule_record(uuid),
+  public.archon_workflow_save_schedule(jsonb),
+  public.archon_workflow_delete_schedule(uuid),
+  public.archon_workflow_due_schedules(integer),
+  public.archon_workflow_fire_schedule(jsonb),
   public.archon_workflow_vital_signs(),
   public.archon_workflow_touch(),
   public.archon_workflow_refuse_change(),

@@ -51,6 +51,14 @@ with expected_columns (table_name, columns) as (
       'id uuid', 'owner_id text', 'kind text', 'offered_tools text[]', 'has_listed_all boolean',
       'max_executions integer', 'created_at timestamp with time zone', 'seen_at timestamp with time zone',
       'expires_at timestamp with time zone'
+    ]),
+    ('archon_workflow_schedules', array[
+      'id uuid', 'name text', 'workflow_template_id uuid', 'version_tag text', 'cron text', 'time_zone text',
+      'parameters jsonb', 'priority integer', 'on_missed text', 'on_overlap text', 'is_paused boolean',
+      'created_by text', 'caller text', 'next_due_at timestamp with time zone',
+      'last_due_at timestamp with time zone', 'last_outcome text', 'last_execution_id uuid', 'last_error jsonb',
+      'started_count integer', 'missed_count integer', 'overlapped_count integer', 'refused_count integer',
+      'created_at timestamp with time zone', 'updated_at timestamp with time zone'
     ])
 ), expected_constraints (table_name, names) as (
   values
@@ -86,6 +94,11 @@ with expected_columns (table_name, columns) as (
     ]),
     ('archon_workflow_workers', array[
       'archon_workflow_workers_pkey', 'one_row_per_owner', 'kind_is_known', 'max_executions_is_positive'
+    ]),
+    ('archon_workflow_schedules', array[
+      'archon_workflow_schedules_pkey', 'one_schedule_per_callers_name', 'schedule_of_a_template',
+      'name_is_snake_case', 'parameters_are_an_object', 'priority_is_small', 'on_missed_is_known',
+      'on_overlap_is_known', 'last_outcome_is_known', 'refused_says_why'
     ])
 ), expected_indexes (table_name, names) as (
   values
@@ -105,6 +118,9 @@ with expected_columns (table_name, columns) as (
     ('archon_workflow_step_executions', array[
       'archon_workflow_step_executions_by_step_index', 'archon_workflow_step_executions_by_status',
       'archon_workflow_step_executions_by_tool_name'
+    ]),
+    ('archon_workflow_schedules', array[
+      'archon_workflow_schedules_by_template', 'archon_workflow_schedules_to_fire'
     ])
 ), expected_triggers (table_name, names) as (
   values
@@ -145,6 +161,11 @@ with expected_columns (table_name, columns) as (
     ('archon_workflow_descendants(uuid)', true),
     ('archon_workflow_count_tree(uuid)', true),
     ('archon_workflow_request_control(uuid, jsonb)', true),
+    ('archon_workflow_schedule_record(uuid)', true),
+    ('archon_workflow_save_schedule(jsonb)', true),
+    ('archon_workflow_delete_schedule(uuid)', true),
+    ('archon_workflow_due_schedules(integer)', true),
+    ('archon_workflow_fire_schedule(jsonb)', true),
     ('archon_workflow_vital_signs()', true),
     ('archon_workflow_touch()', false),
     ('archon_workflow_refuse_change()', false),
@@ -171,7 +192,8 @@ with expected_columns (table_name, columns) as (
       array['anon', 'authenticated'], '%archon_workflow_templates t%'),
     ('users_read_their_executions', 'archon_workflow_executions', array['authenticated'], '%auth.uid()%'),
     ('steps_are_read_with_their_execution', 'archon_workflow_step_executions', array['authenticated'],
-      '%archon_workflow_executions x%')
+      '%archon_workflow_executions x%'),
+    ('users_read_their_schedules', 'archon_workflow_schedules', array['authenticated'], '%auth.uid()%')
 ), policies as (
   select p.* from pg_policies as p join tables as t on p.schemaname = 'public' and p.tablename = t.table_name
 ), mode as (
@@ -189,7 +211,7 @@ with expected_columns (table_name, columns) as (
   from tables as t cross join roles as r where r.writes
 ), checks (section, "check", ok, detail) as (
   select 1, 'schema version',
-    coalesce(btrim(p.prosrc) = 'select 3', false),
+    coalesce(btrim(p.prosrc) = 'select 4', false),
     coalesce('function says: ' || btrim(p.prosrc), 'missing')
   from (select to_regprocedure('public.archon_workflow_schema_version()') as id) as f
   left join pg_proc as p on p.oid = f.id

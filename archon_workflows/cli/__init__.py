@@ -1,8 +1,9 @@
 """The command ``archon-workflows``: verbs of the engine for people and scripts.
 
-Rooms: ``running``, ``authoring``, ``operating`` (the commands), ``session`` (opening the application, ending
-with an exit code), ``inputs``, ``saving``, ``history``, ``drawing``, ``progress``, ``printer``,
-``presentation``, ``printable``, ``exits``, ``options``, ``doctor``, ``demo``. No workflow logic lives here.
+Rooms: ``running``, ``authoring``, ``scheduling``, ``operating`` (the commands), ``session`` (opening the
+application, ending with an exit code), ``inputs``, ``saving``, ``history``, ``drawing``, ``progress``,
+``printer``, ``presentation``, ``printable``, ``exits``, ``options``, ``doctor``, ``demo``. No workflow logic
+lives here.
 """
 
 import sys
@@ -12,6 +13,7 @@ import typer
 from archon_workflows.cli.authoring import templates, validate
 from archon_workflows.cli.operating import demo, doctor, migrate, serve, tools, worker
 from archon_workflows.cli.running import control, executions, run, show
+from archon_workflows.cli.scheduling import schedule
 
 app = typer.Typer(
     name="archon-workflows",
@@ -24,6 +26,7 @@ app = typer.Typer(
 for _command in (serve, worker, run, validate, executions, show, control, tools, migrate, doctor, demo):
     app.command()(_command)
 app.add_typer(templates, name="templates")
+app.add_typer(schedule, name="schedule")
 
 
 def main() -> None:

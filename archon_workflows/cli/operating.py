@@ -165,6 +165,10 @@ async def _migrate(printer: Printer, *, print_sql: bool) -> ExitCode:
         url = settings.database_url.get_secret_value()
         before = await schema_state(url)
         await apply_migration(url)
+        # Only workers and this command wait for PgQueuer's import.
+        from archon_workflows.storage.dispatch import install_dispatch  # noqa: PLC0415 - see above
+
+        await install_dispatch(url)
     if printer.as_json:
         printer.document({"before": before, "after": "current"})
     printer.line(

@@ -1,8 +1,8 @@
 """A worker's attendance: it looks at the executions that the dispatch hands to it, for as long as it lives.
 
 Every worker also makes the jobs: whatever is free (new, released, due, asked for something, or left by an
-owner that died) gets one within ``poll_seconds``, and at once where the database announces it. So whoever
-creates executions needs to know nothing of jobs.
+owner that died) gets one within ``poll_seconds``, and at once where the database announces it; so does a
+schedule that is due. So whoever creates executions needs to know nothing of jobs.
 """
 
 import logging
@@ -13,6 +13,7 @@ import anyio
 
 from archon_workflows.engine.clock import steady_seconds
 from archon_workflows.engine.engine import Engine, EngineLimits
+from archon_workflows.engine.scheduler import Scheduler
 from archon_workflows.errors import StorageError
 from archon_workflows.storage.dispatch import Dispatch, open_dispatch
 
@@ -30,8 +31,9 @@ class Attendance:
         limits: the engine's.
     """
 
-    def __init__(self, engine: Engine, url: str, limits: EngineLimits) -> None:
+    def __init__(self, engine: Engine, scheduler: Scheduler, url: str, limits: EngineLimits) -> None:
         self._engine = engine
+        self._scheduler = scheduler
         self._url = url
         self._limits = limits
         self._forget_at = steady_seconds() + FORGET_SECONDS
@@ -40,7 +42,7 @@ class Attendance:
         """Attend until cancelled; while the database is away, wait for it."""
         while True:
             try:
-                async with open_dispatch(self._url, self._engine.attend) as dispatch:
+                async with open_dispatch(self._url, self._engine.attend, self._scheduler.fire) as dispatch:
                     await self._attend(dispatch)
             except* StorageError as trouble:
                 logger.warning("Not attending for the moment: %s", trouble.exceptions[0])

@@ -48,6 +48,17 @@ class Launcher:
             Conflict: the template's status does not allow a run, the idempotency key is taken, or the
                 template's limit rejects another execution (``too_many_executions``).
         """
+        new, warnings = await self.drawn_up(request)
+        return await self._repository.create_execution(new), warnings
+
+    async def drawn_up(self, request: RunRequest) -> tuple[NewExecution, tuple[str, ...]]:
+        """Return the execution that was asked for, with warnings; nothing is stored.
+
+        Raises:
+            NotFound: no such template or version.
+            InvalidParameters: the input does not fit.
+            Conflict: the template's status does not allow a run.
+        """
         template = await self._repository.read_template(name=request.workflow)
         warnings = runnable(template, allow_draft=request.allow_draft)
         version_id = await self.version_of(template, request.version)
@@ -65,7 +76,7 @@ class Launcher:
             priority=request.priority,
             idempotency_key=request.idempotency_key,
         )
-        return await self._repository.create_execution(new), warnings
+        return new, warnings
 
     async def launch_child(self, parent_id: UUID, command: StartChild, secret: frozenset[str]) -> None:
         """Create a link step's child with the id that its parent recorded.

@@ -13,6 +13,7 @@ from mcp.server.auth.middleware.auth_context import get_access_token
 
 from archon_workflows.engine.executions import Executions
 from archon_workflows.engine.rehearsal import Rehearsal
+from archon_workflows.engine.schedules import Schedules
 from archon_workflows.engine.templates import TemplateLibrary
 from archon_workflows.errors import InvalidRequest
 from archon_workflows.gateway.port import Gateway
@@ -44,6 +45,11 @@ class Verbs(Protocol):
     @property
     def executions(self) -> Executions:
         """Executions."""
+        ...
+
+    @property
+    def schedules(self) -> Schedules:
+        """Schedules."""
         ...
 
     @property

@@ -4,6 +4,7 @@ The one room that knows whose a thing is. The verbs that stand on this view need
 what they store carries the caller's name whatever they were told.
 
 - An execution belongs to its ``caller``; a child to its parent's.
+- A schedule belongs to its ``caller``, and so do the executions that it starts.
 - A template belongs to its ``created_by``. A public one can be read and run by everyone; a private one by its
   creator alone. Only the creator can save, archive or delete it.
 
@@ -39,6 +40,14 @@ from archon_workflows.model.records import (
     VersionRecord,
     WorkerRecord,
     WorkerReport,
+)
+from archon_workflows.model.schedules import (
+    DueSchedules,
+    Fired,
+    Firing,
+    NewSchedule,
+    ScheduleFilter,
+    ScheduleRecord,
 )
 from archon_workflows.storage.repository import Repository
 
@@ -243,6 +252,34 @@ class CallersRepository(Repository):
     async def release(self, held: Sequence[tuple[UUID, int]]) -> None:
         """Refuse."""
         self._refuse(held)
+
+    async def save_schedule(self, new: NewSchedule) -> ScheduleRecord:
+        """See ``Repository``; of templates that the caller can see."""
+        await self.read_template(template_id=new.workflow_template_id)
+        return await self._repository.save_schedule(
+            replace(new, caller=self._caller, created_by=self._caller)
+        )
+
+    async def list_schedules(self, which: ScheduleFilter, *, offset: int, limit: int) -> Page[ScheduleRecord]:
+        """See ``Repository``."""
+        mine = replace(which, caller=self._caller)
+        return await self._repository.list_schedules(mine, offset=offset, limit=limit)
+
+    async def delete_schedule(self, schedule_id: UUID) -> None:
+        """See ``Repository``."""
+        which = ScheduleFilter(schedule_id=schedule_id)
+        if not (await self.list_schedules(which, offset=0, limit=1)).records:
+            raise NotFound(f"There is no schedule with the id {schedule_id}.", code="schedule_not_found")
+        await self._repository.delete_schedule(schedule_id)
+
+    async def read_due_schedules(self, *, limit: int) -> DueSchedules:
+        """See ``Repository``; of none but the clock."""
+        del limit
+        return replace(await self._repository.read_due_schedules(limit=0), due=(), next_due_at=None)
+
+    async def fire_schedule(self, firing: Firing) -> Fired | None:
+        """Refuse."""
+        self._refuse(firing)
 
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[UUID]]:
         """Refuse."""

@@ -33,6 +33,14 @@ from archon_workflows.model.records import (
     WorkerRecord,
     WorkerReport,
 )
+from archon_workflows.model.schedules import (
+    DueSchedules,
+    Fired,
+    Firing,
+    NewSchedule,
+    ScheduleFilter,
+    ScheduleRecord,
+)
 from archon_workflows.storage import rows, statements
 from archon_workflows.storage.repository import Repository
 from archon_workflows.storage.rows import RecordT, Row
@@ -276,6 +284,39 @@ class DirectRepository(Repository):
         """See ``Repository``."""
         changed = await self._value(statements.REQUEST_CONTROL, execution_id, rows.request_json(request))
         return rows.EXECUTIONS.validate_python(changed)
+
+    async def save_schedule(self, new: NewSchedule) -> ScheduleRecord:
+        """See ``Repository``."""
+        return rows.SCHEDULES.validate_python(
+            await self._value(statements.SAVE_SCHEDULE, rows.schedule_json(new))
+        )
+
+    async def list_schedules(self, which: ScheduleFilter, *, offset: int, limit: int) -> Page[ScheduleRecord]:
+        """See ``Repository``."""
+        found = await self._rows(
+            statements.LIST_SCHEDULES,
+            which.name,
+            which.workflow_name,
+            which.caller,
+            which.schedule_id,
+            offset,
+            limit,
+        )
+        return _page(rows.SCHEDULES, found)
+
+    async def delete_schedule(self, schedule_id: UUID) -> None:
+        """See ``Repository``."""
+        await self._value(statements.DELETE_SCHEDULE, schedule_id)
+
+    async def read_due_schedules(self, *, limit: int) -> DueSchedules:
+        """See ``Repository``."""
+        return rows.DUE_SCHEDULES.validate_python(await self._value(statements.DUE_SCHEDULES, limit))
+
+    async def fire_schedule(self, firing: Firing) -> Fired | None:
+        """See ``Repository``."""
+        return rows.FIRED.validate_python(
+            await self._value(statements.FIRE_SCHEDULE, rows.firing_json(firing))
+        )
 
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[UUID]]:
         """See ``Repository``; while its session is lost it hears nothing, and comes back by itself."""

@@ -41,6 +41,12 @@ _LIMITS: Final = SessionLimits(application_name="archon-workflows dispatch", loc
 _LARGEST_BATCH: Final = 10
 _CLOSE_SECONDS: Final = 5.0
 
+SCHEDULE_JOB: Final = "schedule"
+"""The jobs of schedules that are due, as ``FREE_WITHOUT_JOB`` names them."""
+
+Fire = Callable[[UUID], Awaitable[None]]
+"""Starts what a schedule has due."""
+
 Attend = Callable[[UUID], Awaitable[float | None]]
 """Looks at an execution until nothing is left to do here; returns after how many seconds to look again."""
 
@@ -48,15 +54,17 @@ Attend = Callable[[UUID], Awaitable[float | None]]
 class Dispatch:
     """The jobs as one worker sees them, over one session; open it with ``open_dispatch``."""
 
-    def __init__(self, session: Session, attend: Attend) -> None:
+    def __init__(self, session: Session, attend: Attend, fire: Fire) -> None:
         self._attend = attend
+        self._fire = fire
         self._line = _Line(session, self._stop)
         self._queries = _queries_over(self._line)
         self._manager = QueueManager(self._queries, _NAMES.channel)
         self._tools_of: dict[str, frozenset[str]] = {}
+        self._register(SCHEDULE_JOB, self._fire_job)
 
     async def add_free(self) -> None:
-        """Make a job for each execution that is free and has none.
+        """Make a job for each execution that is free, and each schedule that is due, and has none.
 
         Raises:
             StorageError: the database is away.
@@ -89,8 +97,7 @@ class Dispatch:
         offered = frozenset(offered_tools)
         for entrypoint, tools in self._tools_of.items():
             if tools <= offered and entrypoint not in self._manager.entrypoint_registry:
-                parameters = EntrypointExecutorParameters(concurrency_limit=0, func=self._attend_job)
-                self._manager.register_executor(entrypoint, EntrypointExecutor(parameters))
+                self._register(entrypoint, self._attend_job)
 
     async def forget_history(self) -> None:
         """Remove what PgQueuer logged of jobs that are over.
@@ -99,7 +106,7 @@ class Dispatch:
             StorageError: the database is away.
         """
         async with translated():
-            await self._queries.clear_queue_log(list(self._tools_of) or [""])
+            await self._queries.clear_queue_log([SCHEDULE_JOB, *self._tools_of])
 
     async def run(self, *, at_once: int, silence_seconds: float, poll_seconds: float) -> None:
         """Attend to jobs until cancelled; what is attended to then is left as it is.
@@ -135,6 +142,13 @@ class Dispatch:
     def _stop(self) -> None:
         self._manager.shutdown.set()
 
+    def _register(self, entrypoint: str, work: Callable[[Job], Awaitable[None]]) -> None:
+        parameters = EntrypointExecutorParameters(concurrency_limit=0, func=work)
+        self._manager.register_executor(entrypoint, EntrypointExecutor(parameters))
+
+    async def _fire_job(self, job: Job) -> None:
+        await self._fire(UUID(bytes=job.payload))
+
     async def _attend_job(self, job: Job) -> None:
         """Attend to one execution; a job whose manager stops is over, whatever became of the execution."""
         again: float | None = None
@@ -153,12 +167,13 @@ class Dispatch:
 
 
 @asynccontextmanager
-async def open_dispatch(url: str, attend: Attend) -> AsyncGenerator[Dispatch]:
+async def open_dispatch(url: str, attend: Attend, fire: Fire) -> AsyncGenerator[Dispatch]:
     """Yield the jobs of the database at ``url``, whose tables are made if they are missing.
 
     Args:
         url: of a direct connection, or one pooled by session.
         attend: is given each execution that this worker is to look at.
+        fire: is given each schedule that is due.
 
     Raises:
         StorageError: the database cannot be reached, or the tables cannot be made.
@@ -166,7 +181,7 @@ async def open_dispatch(url: str, attend: Attend) -> AsyncGenerator[Dispatch]:
     await install_dispatch(url)
     session = await open_session(url, _LIMITS, reads_json=False)
     try:
-        yield Dispatch(session, attend)
+        yield Dispatch(session, attend, fire)
     finally:
         session.terminate()
 

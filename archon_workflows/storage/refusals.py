@@ -11,6 +11,7 @@ _MISSING: Final = {
     "AW001": "template_not_found",
     "AW002": "version_not_found",
     "AW003": "execution_not_found",
+    "AW004": "schedule_not_found",
 }
 _CONFLICTS: Final = {
     "AW101": "name_taken",

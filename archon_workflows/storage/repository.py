@@ -32,6 +32,14 @@ from archon_workflows.model.records import (
     WorkerRecord,
     WorkerReport,
 )
+from archon_workflows.model.schedules import (
+    DueSchedules,
+    Fired,
+    Firing,
+    NewSchedule,
+    ScheduleFilter,
+    ScheduleRecord,
+)
 
 
 class Repository(Protocol):
@@ -199,6 +207,39 @@ class Repository(Protocol):
             NotFound: ``execution_not_found``.
             Conflict: the execution's status does not allow the action (``wrong_status``), or a retry would
                 be one execution too many (``too_many_executions``).
+        """
+        ...
+
+    async def save_schedule(self, new: NewSchedule) -> ScheduleRecord:
+        """Write a schedule, or change the one that has its name and belongs to its caller.
+
+        Raises:
+            NotFound: ``template_not_found``.
+        """
+        ...
+
+    async def list_schedules(self, which: ScheduleFilter, *, offset: int, limit: int) -> Page[ScheduleRecord]:
+        """Return one page of schedules by name."""
+        ...
+
+    async def delete_schedule(self, schedule_id: UUID) -> None:
+        """Remove a schedule; the executions that it started stay.
+
+        Raises:
+            NotFound: ``schedule_not_found``.
+        """
+        ...
+
+    async def read_due_schedules(self, *, limit: int) -> DueSchedules:
+        """Return the schedules whose time has come, those that wait longest first."""
+        ...
+
+    async def fire_schedule(self, firing: Firing) -> Fired | None:
+        """Act on a schedule's due time; ``None``: another process was first, or the schedule changed.
+
+        Raises:
+            Conflict: the template's limit is reached and rejects further executions
+                (``too_many_executions``); nothing was written.
         """
         ...
 

@@ -32,6 +32,7 @@ from archon_workflows.model.records import (
     WorkerRecord,
     WorkerReport,
 )
+from archon_workflows.model.schedules import DueSchedules, Fired, Firing, NewSchedule, ScheduleRecord
 
 RecordT = TypeVar("RecordT")
 Row = Mapping[str, Any]
@@ -46,6 +47,9 @@ TREE_COUNTS: Final = TypeAdapter(TreeCount)
 CREATED: Final = TypeAdapter(CreatedExecution)
 WORKERS: Final = TypeAdapter(WorkerRecord)
 PROSPECT: Final = TypeAdapter(Prospect)
+SCHEDULES: Final = TypeAdapter(ScheduleRecord)
+DUE_SCHEDULES: Final = TypeAdapter(DueSchedules)
+FIRED: Final = TypeAdapter[Fired | None](Fired | None)
 QUEUES: Final = TypeAdapter[Queue | None](Queue | None)
 _REQUESTS: Final = TypeAdapter(tuple[ControlRequest, ...])
 _MOMENT: Final = TypeAdapter(datetime)
@@ -54,6 +58,8 @@ _CHANGE_COLUMNS: Final = tuple(column.name for column in fields(ExecutionChange)
 _LOG_KEYS: Final = tuple(key.name for key in fields(LogEntry))
 _NEW_COLUMNS: Final = tuple(column.name for column in fields(NewExecution))
 _WORKER_COLUMNS: Final = tuple(column.name for column in fields(WorkerReport))
+_SCHEDULE_COLUMNS: Final = tuple(column.name for column in fields(NewSchedule))
+_FIRING_KEYS: Final = tuple(key.name for key in fields(Firing) if key.name != "execution")
 _REQUEST_KEYS: Final = tuple(key.name for key in fields(ControlRequest))
 
 
@@ -104,6 +110,19 @@ def request_json(request: ControlRequest) -> dict[str, JsonValue]:
 def worker_json(report: WorkerReport) -> dict[str, JsonValue]:
     """Return what ``archon_workflow_report_worker`` takes."""
     return _given(report, _WORKER_COLUMNS)
+
+
+def schedule_json(new: NewSchedule) -> dict[str, JsonValue]:
+    """Return what ``archon_workflow_save_schedule`` takes."""
+    return _given(new, _SCHEDULE_COLUMNS)
+
+
+def firing_json(firing: Firing) -> dict[str, JsonValue]:
+    """Return what ``archon_workflow_fire_schedule`` takes."""
+    letter = _given(firing, _FIRING_KEYS)
+    if firing.execution is not None:
+        letter["execution"] = execution_json(firing.execution)
+    return letter
 
 
 def held_json(held: Sequence[HeldLease]) -> list[dict[str, JsonValue]]:

@@ -18,6 +18,10 @@ RENEW: Final = "select public.archon_workflow_renew($1, $2)"
 RELEASE: Final = "select public.archon_workflow_release($1)"
 READ_QUEUE: Final = "select public.archon_workflow_queue($1)"
 REQUEST_CONTROL: Final = "select public.archon_workflow_request_control($1, $2)"
+SAVE_SCHEDULE: Final = "select public.archon_workflow_save_schedule($1)"
+DELETE_SCHEDULE: Final = "select public.archon_workflow_delete_schedule($1)"
+DUE_SCHEDULES: Final = "select public.archon_workflow_due_schedules($1)"
+FIRE_SCHEDULE: Final = "select public.archon_workflow_fire_schedule($1)"
 
 LOCK_DISPATCH: Final = "select pg_advisory_lock(7021783292)"
 
@@ -43,6 +47,9 @@ with free as (
     else f.required_tools
   end, chr(10))) as entrypoint
   from free as f
+  union all
+  select s.id, 0, 'schedule' from public.archon_workflow_schedules as s
+  where not s.is_paused and s.next_due_at <= clock_timestamp()
 )
 select n.id, n.priority, n.entrypoint from named as n
 where not exists (
@@ -115,6 +122,23 @@ order by version_number desc limit 12
 
 LIST_WORKERS: Final = """
 select * from public.archon_workflow_workers where expires_at > clock_timestamp() order by created_at
+"""
+
+LIST_SCHEDULES: Final = """
+with matching as not materialized (
+  select s.*, t.name as workflow_name
+  from public.archon_workflow_schedules as s
+  join public.archon_workflow_templates as t on t.id = s.workflow_template_id
+  where ($1::text is null or s.name = $1)
+    and ($2::text is null or t.name = $2)
+    and ($3::text is null or s.caller = $3)
+    and ($4::uuid is null or s.id = $4)
+)
+select (select count(*) from matching) as total, page.*
+from (select) as always left join (
+  select * from matching order by name, id offset $5 limit $6
+) as page on true
+order by page.name, page.id
 """
 
 READ_EXECUTION: Final = "select public.archon_workflow_execution_record($1)"

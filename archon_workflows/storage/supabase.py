@@ -1,7 +1,7 @@
 """The Supabase tenant: the repository over a project's API, for whoever has its URL and secret key only.
 
 Every write is one call of a function of the migration, which PostgREST runs in a transaction of its own.
-Reads are filters and pages of the four tables. Nothing announces changes here: ``watch`` stays silent.
+Reads are filters and pages of the tables. Nothing announces changes here: ``watch`` stays silent.
 """
 
 import json
@@ -40,6 +40,14 @@ from archon_workflows.model.records import (
     WorkerRecord,
     WorkerReport,
 )
+from archon_workflows.model.schedules import (
+    DueSchedules,
+    Fired,
+    Firing,
+    NewSchedule,
+    ScheduleFilter,
+    ScheduleRecord,
+)
 from archon_workflows.storage import rows
 from archon_workflows.storage.migrations import SchemaState, state_of_version
 from archon_workflows.storage.postgrest_api import PostgrestApi, RequestLimits
@@ -69,6 +77,8 @@ _VERSION_COLUMNS: Final = ",".join(column.name for column in fields(VersionRecor
 _STEP_COLUMNS: Final = ",".join(column.name for column in fields(StepRecord))
 
 _WORKER_COLUMNS: Final = ",".join(column.name for column in fields(WorkerRecord))
+
+_SCHEDULE_COLUMNS: Final = "*,workflow:archon_workflow_templates!inner(name)"
 
 _WORKERS_READ: Final = 1_000
 _IDS_IN_ONE_URL: Final = 100
@@ -347,6 +357,38 @@ class SupabaseRepository(Repository):
             "request_control", execution_id=execution_id, request=rows.request_json(request)
         )
         return rows.EXECUTIONS.validate_python(changed)
+
+    async def save_schedule(self, new: NewSchedule) -> ScheduleRecord:
+        """See ``Repository``."""
+        saved = await self._api.call("save_schedule", schedule=rows.schedule_json(new))
+        return rows.SCHEDULES.validate_python(saved)
+
+    async def list_schedules(self, which: ScheduleFilter, *, offset: int, limit: int) -> Page[ScheduleRecord]:
+        """See ``Repository``."""
+
+        def narrow(query: Query) -> Query:
+            query = _if_given(query, "name", which.name)
+            query = _if_given(query, "workflow.name", which.workflow_name)
+            query = _if_given(query, "id", which.schedule_id)
+            return _by_name(_if_given(query, "caller", which.caller)).order("id")
+
+        page = await self._api.page("schedules", _SCHEDULE_COLUMNS, narrow, offset=offset, limit=limit)
+        records = [{**row, "workflow_name": row["workflow"]["name"]} for row in page.found]
+        return Page(rows.records_of(rows.SCHEDULES, records), page.total)
+
+    async def delete_schedule(self, schedule_id: UUID) -> None:
+        """See ``Repository``; it is sent once, since the second one would find nothing to delete."""
+        await self._api.call("delete_schedule", is_repeatable=False, schedule_id=schedule_id)
+
+    async def read_due_schedules(self, *, limit: int) -> DueSchedules:
+        """See ``Repository``."""
+        return rows.DUE_SCHEDULES.validate_python(await self._api.call("due_schedules", max_count=limit))
+
+    async def fire_schedule(self, firing: Firing) -> Fired | None:
+        """See ``Repository``."""
+        return rows.FIRED.validate_python(
+            await self._api.call("fire_schedule", firing=rows.firing_json(firing))
+        )
 
     def watch(self) -> AbstractAsyncContextManager[AsyncIterator[UUID]]:
         """See ``Repository``; an API that is asked cannot announce anything."""

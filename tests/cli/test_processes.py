@@ -6,6 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,16 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "archon_workflows", *arguments]
 
 
+@contextmanager
+def heeded(number: signal.Signals) -> Generator[None]:
+    """Let a child that is started now heed a signal that a shell made its background processes ignore."""
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM that a process could handle")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_keeps_its_execution_for_the_next_process(
@@ -48,9 +60,16 @@ def test_an_interrupted_run_keeps_its_execution_for_the_next_process(
 ) -> None:
     file = tmp_path / "slow.json"
     file.write_text(json.dumps(SLOW))
-    with subprocess.Popen(
-        command("run", str(file)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with (
+        heeded(number),
+        subprocess.Popen(
+            command("run", str(file)),
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
         assert process.stdout is not None
         assert process.stderr is not None
         for line in process.stdout:

@@ -147,6 +147,14 @@ drop function archon_workflow_lock_template(uuid), archon_workflow_make_room(uui
 """
 """What makes the tables those of version 1."""
 
+WITHOUT_SCHEDULES = """
+drop function public.archon_workflow_fire_schedule(jsonb), public.archon_workflow_due_schedules(integer),
+  public.archon_workflow_delete_schedule(uuid), public.archon_workflow_save_schedule(jsonb),
+  public.archon_workflow_schedule_record(uuid);
+drop table public.archon_workflow_schedules;
+"""
+"""What makes the database one of version 3."""
+
 
 async def test_a_database_of_version_1_gets_limits_and_keeps_its_executions(database_url: str) -> None:
     repository = await DirectRepository.connect(database_url)
@@ -160,6 +168,13 @@ async def test_a_database_of_version_1_gets_limits_and_keeps_its_executions(data
     assert await repository.read_execution(owner.execution_id) == before
     assert "archon_workflow_executions_to_advance" not in str(await ask(database_url, OBJECTS))
     await repository.aclose()
+
+
+async def test_a_database_of_version_3_gets_schedules(database_url: str) -> None:
+    await run(database_url, WITHOUT_SCHEDULES + NEWER.format(version=3))
+    assert await schema_state(database_url) == "older"
+    await apply_migration(database_url)
+    assert await wrong(database_url) == []
 
 
 async def test_tables_from_elsewhere_are_left_alone(empty_database_url: str) -> None:

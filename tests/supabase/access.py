@@ -6,14 +6,15 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
-from samples import Owner, claimed, new, saved, step
+from samples import NOON, Owner, claimed, new, saved, step
 from supabase_projects import ANON_KEY, PUBLISHABLE_KEY, SECRET_KEY, SERVICE_KEY, Project, headers_of, token
 
 from archon_workflows.model.records import WorkerReport
+from archon_workflows.model.schedules import NewSchedule
 from archon_workflows.storage.repository import Repository
 from archon_workflows.storage.supabase import SupabaseRepository
 
-TABLES = ("templates", "template_versions", "executions", "step_executions", "workers")
+TABLES = ("templates", "template_versions", "executions", "step_executions", "workers", "schedules")
 MODES = ("public", "private")
 
 ANNA = UUID("aaaaaaaa-0000-4000-8000-000000000001")
@@ -42,12 +43,14 @@ OTHERS = "runs of others' private templates"
 RUNS = (PUBLIC_STARTED_BY_HER, PUBLIC_STARTED_BY_OTHERS, OWN, OTHERS)
 TEMPLATES = ("public", "her own", "others' private")
 WORKERS = ("every worker",)
+SCHEDULES = ("her own", "others'")
 ROWS = {
     "templates": TEMPLATES,
     "template_versions": TEMPLATES,
     "executions": RUNS,
     "step_executions": RUNS,
     "workers": WORKERS,
+    "schedules": SCHEDULES,
 }
 
 
@@ -94,6 +97,21 @@ async def _seed(repository: Repository) -> Seeds:
     )
     await repository.report_worker(worker, lifetime_seconds=3600)
     labels["workers"]["me"] = WORKERS[0]
+    for label, creator in zip(SCHEDULES, (ANNA, BERT), strict=True):
+        record = await repository.save_schedule(
+            NewSchedule(
+                name="nightly",
+                workflow_template_id=UUID(next(iter(labels["templates"]))),
+                cron="0 3 * * *",
+                time_zone="UTC",
+                on_missed="skip",
+                on_overlap="skip",
+                created_by=str(creator),
+                caller=str(creator),
+                next_due_at=NOON,
+            )
+        )
+        labels["schedules"][str(record.id)] = label
     return Seeds(labels)
 
 

@@ -82,6 +82,7 @@ DAMAGE = {
     "drop policy everyone_reads on archon_workflow_template_versions;"
     "drop policy everyone_reads on archon_workflow_step_executions;"
     "drop policy everyone_reads on archon_workflow_workers;"
+    "drop policy everyone_reads on archon_workflow_schedules;"
     "drop policy everyone_reads on archon_workflow_executions": ("readers", "warn", "nobody"),
     "create or replace function archon_workflow_schema_version() returns integer language sql immutable "
     "set search_path = '' as 'select 99'": ("migration", "fail", "version 99"),
