@@ -596,16 +596,22 @@ create or replace function public.archon_workflow_announce() returns trigger
 language plpgsql security invoker set search_path = ''
 as $$
 begin
-  perform pg_notify('archon_workflows', new.id::text);
+  perform pg_notify('archon_workflows', new.id || case
+    when new.completed_at is null and new.owner_id is null
+      and coalesce(new.wake_at <= clock_timestamp(), new.status in ('pending', 'running')) then ' free'
+    when old.place = 'taken' and new.place is null then ' free'  -- its place is
+    else ' changed'
+  end);
   if new.completed_at is not null and new.parent_execution_id is not null then
-    perform pg_notify('archon_workflows', new.parent_execution_id::text);
+    perform pg_notify('archon_workflows', new.parent_execution_id || ' changed');
   end if;
   return null;
 end
 $$;
 
 -- Only a new status or a lease that was given back is announced: a notification with every write would halve
--- the throughput.
+-- the throughput. It says whether someone may take something now (free), whether there is a request to act on
+-- (asked), or no more than that somebody may want to look (changed).
 create or replace trigger archon_workflow_executions_announce
   after update on public.archon_workflow_executions
   for each row when (
@@ -635,7 +641,7 @@ begin
     where x.id = any (live) and x.completed_at is null;
   end if;
   -- Whoever claims next lets in those for whom there is room now.
-  perform pg_notify('archon_workflows', new.id::text);
+  perform pg_notify('archon_workflows', new.id || ' free');
   return null;
 end
 $$;
@@ -940,7 +946,7 @@ begin
     )
     returning x.id
   loop
-    perform pg_notify('archon_workflows', admitted::text);
+    perform pg_notify('archon_workflows', admitted || ' free');
   end loop;
 end
 $$;
@@ -974,7 +980,12 @@ comment on function public.archon_workflow_queue(uuid) is
   'How many executions come before one that awaits a place, and which have the places; null when it awaits none.';
 
 
-create or replace function public.archon_workflow_create_execution(execution jsonb) returns jsonb
+drop function if exists public.archon_workflow_create_execution(jsonb);
+
+create or replace function public.archon_workflow_create_execution(
+  execution jsonb,
+  taker jsonb default null
+) returns jsonb
 language plpgsql volatile security invoker set search_path = ''
 as $$
 declare
@@ -984,6 +995,7 @@ declare
   parent public.archon_workflow_executions;
   requests jsonb;
   known record;
+  claim jsonb;
 begin
   if given.parent_execution_id is not null then
     select * into parent
@@ -1011,7 +1023,14 @@ begin
         ),
         hint = 'Use a new key for each run that is meant to be a new one.';
     elsif found then
-      return jsonb_build_object('id', known.id, 'existed', true);
+      if known.id = given.id and taker is not null then
+        -- Whoever made it asks again because the answer was lost: what it was given then is given anew.
+        update public.archon_workflow_executions as x
+        set owner_id = null, lease_expires_at = null
+        where x.id = given.id and x.owner_id = taker ->> 'owner_id' and x.journal_sequence = 0;
+        claim := public.archon_workflow_claim_for(taker, given.id);
+      end if;
+      return jsonb_build_object('id', known.id, 'existed', true, 'claim', claim);
     end if;
 
     if parent.status in ('completed', 'failed', 'cancelled') then
@@ -1079,15 +1098,21 @@ begin
       if is_limited then
         perform public.archon_workflow_admit(given.workflow_template_id);
       end if;
-      perform pg_notify('archon_workflows', given.id::text);
-      return jsonb_build_object('id', given.id, 'existed', false);
+      if taker is not null then
+        claim := public.archon_workflow_claim_for(taker, given.id);
+      end if;
+      if claim is null then
+        perform pg_notify('archon_workflows', given.id || ' free');
+      end if;
+      return jsonb_build_object('id', given.id, 'existed', false, 'claim', claim);
     end if;
   end loop;
 end
 $$;
 
-comment on function public.archon_workflow_create_execution(jsonb) is
-  'Creates a pending execution, or finds the one with its id or its caller''s idempotency key.';
+comment on function public.archon_workflow_create_execution(jsonb, jsonb) is
+  'Creates a pending execution, or finds the one with its id or its caller''s idempotency key; whoever is to '
+  'advance it gets its lease with it.';
 
 
 create or replace function public.archon_workflow_lock_executions(execution_ids uuid[]) returns void
@@ -1207,6 +1232,21 @@ $$;
 
 comment on function public.archon_workflow_claim(text, double precision, integer, uuid, text[]) is
   'Takes executions that nobody owns and that have something to do, for as long as the lease runs.';
+
+
+create or replace function public.archon_workflow_claim_for(taker jsonb, execution_id uuid) returns jsonb
+language sql volatile security invoker set search_path = ''
+as $$
+  select public.archon_workflow_claim(
+    taker ->> 'owner_id', (taker ->> 'lease_seconds')::double precision, 1, execution_id,
+    case
+      when taker ? 'offered_tools' then array(select jsonb_array_elements_text(taker -> 'offered_tools'))
+    end
+  ) -> 0
+$$;
+
+comment on function public.archon_workflow_claim_for(jsonb, uuid) is
+  'Takes one execution for whoever is to advance it; null where that is not possible.';
 
 
 create or replace function public.archon_workflow_report_worker(
@@ -1697,7 +1737,7 @@ begin
   if is_limited then
     perform public.archon_workflow_admit(template_id);
   end if;
-  perform pg_notify('archon_workflows', target::text) from unnest(targets) as target;
+  perform pg_notify('archon_workflows', target || ' asked') from unnest(targets) as target;
   return public.archon_workflow_execution_record(execution_id);
 end
 $$;
@@ -1920,7 +1960,8 @@ declare
     'archon_workflow_make_room(uuid, uuid, boolean)',
     'archon_workflow_admit(uuid)',
     'archon_workflow_queue(uuid)',
-    'archon_workflow_create_execution(jsonb)',
+    'archon_workflow_create_execution(jsonb, jsonb)',
+    'archon_workflow_claim_for(jsonb, uuid)',
     'archon_workflow_lock_executions(uuid[])',
     'archon_workflow_claim(text, double precision, integer, uuid, text[])',
     'archon_workflow_report_worker(jsonb, double precision)',

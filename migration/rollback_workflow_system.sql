@@ -47,6 +47,8 @@ drop function if exists
   public.archon_workflow_admit(uuid),
   public.archon_workflow_queue(uuid),
   public.archon_workflow_create_execution(jsonb),
+  public.archon_workflow_create_execution(jsonb, jsonb),
+  public.archon_workflow_claim_for(jsonb, uuid),
   public.archon_workflow_lock_executions(uuid[]),
   public.archon_workflow_claim(text, double precision, integer, uuid, text[]),
   public.archon_workflow_claim(text, double precision, integer, uuid),

@@ -19,6 +19,9 @@ from archon_workflows.storage.dispatch import Dispatch, open_dispatch
 
 logger = logging.getLogger(__name__)
 
+GATHERED_SECONDS: Final = 0.01
+"""How long news gathers between two looks, since every worker hears of everything."""
+
 FORGET_SECONDS: Final = timedelta(minutes=10).total_seconds()
 """How often a worker clears away what is logged of jobs that are over."""
 
@@ -66,4 +69,5 @@ class Attendance:
             if steady_seconds() > self._forget_at:
                 self._forget_at = steady_seconds() + FORGET_SECONDS
                 await dispatch.forget_history()
+            await anyio.sleep(GATHERED_SECONDS)
             await self._engine.next_hint()

@@ -7,20 +7,24 @@ from archon_workflows.engine.changes import Changes
 from archon_workflows.engine.clock import DatabaseClock
 from archon_workflows.engine.launch import Launcher
 from archon_workflows.engine.retrying import until_database_answers
-from archon_workflows.errors import WorkflowError
+from archon_workflows.errors import StorageError, WorkflowError
 from archon_workflows.interpreter import ChildFinished, StartChild
 from archon_workflows.model.outcomes import StepError
-from archon_workflows.model.records import TERMINAL_STATUSES, ExecutionRecord
+from archon_workflows.model.records import TERMINAL_STATUSES, CreatedExecution, ExecutionRecord, Taker
 from archon_workflows.storage.repository import Repository
 
 LOOK_AGAIN_SECONDS = 2.0
+
+Create = Callable[[Taker | None], Awaitable[CreatedExecution]]
+"""Creates an execution, for whoever is to advance it."""
 
 
 class Children:
     """Runs the children of this process's owners.
 
     Args:
-        take: lets this process advance a child at once, if it executes at all.
+        start: creates a child, and lets this process advance it at once if it executes at all.
+        take: lets this process advance a child that is there.
     """
 
     def __init__(
@@ -30,12 +34,14 @@ class Children:
         changes: Changes,
         clock: DatabaseClock,
         *,
+        start: Callable[[Create], Awaitable[CreatedExecution]],
         take: Callable[[UUID], Awaitable[None]],
     ) -> None:
         self._repository = repository
         self._launcher = launcher
         self._changes = changes
         self._clock = clock
+        self._start = start
         self._take = take
 
     async def run(self, parent_id: UUID, command: StartChild, secret: frozenset[str]) -> ChildFinished:
@@ -57,10 +63,20 @@ class Children:
     async def _find_or_create(
         self, parent_id: UUID, command: StartChild, secret: frozenset[str]
     ) -> ExecutionRecord:
-        existing = await self._repository.read_executions([command.child_id])
-        if existing:
+        try:
+            created = await self._start(
+                lambda taker: self._launcher.launch_child(parent_id, command, secret, taker)
+            )
+        except StorageError:
+            raise
+        except WorkflowError:
+            # What could not be started any more may have been started before a crash.
+            existing = await self._repository.read_executions([command.child_id])
+            if not existing:
+                raise
             return existing[0]
-        await self._launcher.launch_child(parent_id, command, secret)
+        if created.claim is not None:
+            return created.claim.execution
         return await self._repository.read_execution(command.child_id)
 
     async def _end_of(self, child_id: UUID) -> ExecutionRecord:

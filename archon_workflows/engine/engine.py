@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 
 from archon_workflows.engine.calls import ToolCaller
 from archon_workflows.engine.changes import Changes
-from archon_workflows.engine.children import Children
+from archon_workflows.engine.children import Children, Create
 from archon_workflows.engine.clock import DatabaseClock, steady_seconds
 from archon_workflows.engine.journal import Journal
 from archon_workflows.engine.launch import Launcher
@@ -23,7 +23,7 @@ from archon_workflows.engine.offering import Offering
 from archon_workflows.engine.owner import Effects, Owner
 from archon_workflows.engine.preparation import Preparation
 from archon_workflows.errors import NotFound, StorageError, WorkflowError
-from archon_workflows.model.records import Claim, ExecutionRecord, JournalAnswer
+from archon_workflows.model.records import Claim, CreatedExecution, ExecutionRecord, JournalAnswer, Taker
 from archon_workflows.storage.repository import Repository
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,9 @@ class Engine:
         self._limits = limits
         self._clock = clock
         self._journal = Journal(repository, clock)
-        self._children = Children(repository, launcher, self.changes, clock, take=self._take_child)
+        self._children = Children(
+            repository, launcher, self.changes, clock, start=self._start_child, take=self._take_child
+        )
         self._effects = Effects(
             caller=caller,
             journal=self._journal,
@@ -123,13 +125,13 @@ class Engine:
                     owners.cancel_scope.cancel()
             background.cancel_scope.cancel()
 
-    async def offer(self, execution_id: UUID) -> None:
-        """Advance a new execution now if there is room; otherwise it waits for whoever has room first."""
-        if self._room > 0:
-            await self.take(execution_id)
-        else:
-            self._started_here.add(execution_id)
+    async def start(self, create: Create) -> CreatedExecution:
+        """Create an execution, and advance it now if there is room; otherwise whoever has room first does."""
+        created = await self._start(create, only_fitting=False) if self._room > 0 else await create(None)
+        if created.claim is None and not created.existed and self._limits.executes:
+            self._started_here.add(created.id)
             self._work_may_be_there.set()  # the room may be that of a claim under way
+        return created
 
     async def take(self, execution_id: UUID, *, only_fitting: bool = False) -> None:
         """Advance this execution now, however many there are, if it is free and this process executes.
@@ -140,7 +142,7 @@ class Engine:
         """
         if not self._limits.executes or self._stopping:
             return
-        if self._owns(execution_id):
+        if self.owns(execution_id):
             self._renewal_wanted.set()
             return
         try:
@@ -156,20 +158,21 @@ class Engine:
             ``None``, or the seconds after which to look at it again, because another process has it or there
             is no room here.
         """
-        if self._room <= 0 and not self._owns(execution_id):
+        if self._room <= 0 and not self.owns(execution_id):
             return BUSY_SECONDS
         with anyio.CancelScope(shield=True):
             await self.take(execution_id, only_fitting=True)
-        while self._owns(execution_id):
+        while self.owns(execution_id):
             with self.changes.expected(execution_id, only_settled=True) as change:
-                if self._owns(execution_id):
+                if self.owns(execution_id):
                     await change.within(self._limits.lease_seconds)
         try:
             return self._seconds_of_others(await self._repository.read_execution(execution_id))
         except (StorageError, NotFound):
             return None
 
-    def _owns(self, execution_id: UUID) -> bool:
+    def owns(self, execution_id: UUID) -> bool:
+        """Whether this process advances the execution."""
         return execution_id in self._owners or execution_id in self._preparing
 
     def _seconds_of_others(self, execution: ExecutionRecord) -> float | None:
@@ -198,6 +201,30 @@ class Engine:
         """Return when something may have become free, at the latest after ``poll_seconds``."""
         self._offering.look()
         await self._wait_for_hint()
+
+    async def _start_child(self, create: Create) -> CreatedExecution:
+        return await self._start(create, only_fitting=self._limits.is_dispatched)
+
+    async def _start(self, create: Create, *, only_fitting: bool) -> CreatedExecution:
+        """Create an execution and advance it; whoever gave up waiting for that leaves no claim behind."""
+        if not self._limits.executes or self._stopping:
+            return await create(None)
+        leased_until = steady_seconds() + self._limits.lease_seconds
+        taker = Taker(
+            owner_id=self._limits.owner_id,
+            lease_seconds=self._limits.lease_seconds,
+            offered_tools=tuple(self._offering.tools) if only_fitting else None,
+        )
+        self._wanted += 1
+        try:
+            with anyio.CancelScope(shield=True):
+                created = await create(taker)
+                if created.claim is not None:
+                    self._own(created.claim, Lease(leased_until, self._want_renewal))
+                return created
+        finally:
+            self._wanted -= 1
+        raise AssertionError("a shield lets everything through")
 
     async def _take_child(self, execution_id: UUID) -> None:
         await self.take(execution_id, only_fitting=self._limits.is_dispatched)
@@ -251,7 +278,8 @@ class Engine:
             self._owners.pop(execution_id, None)
             self._preparing.discard(execution_id)
             self._fewer_owned.set()
-            self._work_may_be_there.set()
+            if not self._limits.is_dispatched:
+                self._work_may_be_there.set()
         self.changes.tell(execution_id, settled=True)
 
     async def _advance_claimed(self, claim: Claim, lease: Lease) -> bool:
@@ -311,19 +339,19 @@ class Engine:
                 await self._wait_for_hint()
 
     async def _claim_free(self) -> bool:
-        """Claim what is free and there is room for; return whether all of the room was used.
+        """Claim what is free and there is room for; return whether there may be more of both.
 
-        What this process owns is not free, even if its lease ran out in an outage. Without room nothing is
-        claimed, but free places of limited templates are given away: a child that gets one is advanced by its
-        parent's owner, room or not.
+        Half of the room is left to what starts here meanwhile. What this process owns is not free, even if
+        its lease ran out in an outage. Without room nothing is claimed, but free places of limited templates
+        are given away: a child that gets one is advanced by its parent's owner, room or not.
         """
         if not all(owner.lease.runs for owner in self._owners.values()):
             await self._renew()
-        room = max(self._room, 0)
-        found = await self._claim(limit=room)
-        if found < room:
+        limit = (max(self._room, 0) + 1) // 2
+        found = await self._claim(limit=limit)
+        if found < limit or limit == 0:
             await self._claim_started_here()
-        return room > 0 and found == room
+        return limit > 0 and found == limit
 
     async def _claim_started_here(self) -> None:
         """Take what this process started while it had no room, even if it needs tools unknown here."""
@@ -378,10 +406,11 @@ class Engine:
             await anyio.sleep(self._limits.poll_seconds)
 
     async def _listen(self) -> None:
-        async with self._repository.watch() as execution_ids:
-            async for execution_id in execution_ids:
-                self.changes.tell(execution_id, settled=True)
-                self._hint(execution_id)
+        async with self._repository.watch() as announcements:
+            async for announcement in announcements:
+                self.changes.tell(announcement.execution_id, settled=True)
+                if announcement.kind != "changed":
+                    self._hint(announcement.execution_id)
 
     def _hint(self, execution_id: UUID) -> None:
         """Look soon at an execution that may have something new: its requests, or that it is free."""

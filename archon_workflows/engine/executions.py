@@ -19,6 +19,7 @@ from archon_workflows.model.json_values import normalise
 from archon_workflows.model.records import (
     TERMINAL_STATUSES,
     ControlRequest,
+    CreatedExecution,
     ExecutionFilter,
     ExecutionRecord,
     Page,
@@ -26,6 +27,7 @@ from archon_workflows.model.records import (
     Queue,
     StepFilter,
     StepRecord,
+    Taker,
 )
 from archon_workflows.storage.repository import Repository
 
@@ -53,11 +55,19 @@ class Executions:
             Conflict: the template does not run (``draft_not_allowed``, ``template_archived``,
                 ``too_many_executions``), or the idempotency key names an execution of another template.
         """
+        warnings: tuple[str, ...] = ()
+
+        async def create(taker: Taker | None) -> CreatedExecution:
+            nonlocal warnings
+            created, warnings = await self._launcher.launch(request, taker)
+            return created
+
         async with self._launches:
-            created, warnings = await self._launcher.launch(request)
-            if not created.existed:
-                await self._engine.offer(created.id)
-        execution = await self._repository.read_execution(created.id)
+            created = await self._engine.start(create)
+        if created.claim is not None:
+            execution = created.claim.execution
+        else:
+            execution = await self._repository.read_execution(created.id)
         return StartedExecution(execution=execution, existed=created.existed, warnings=warnings)
 
     async def read(self, execution_id: UUID) -> ExecutionRecord:
@@ -112,6 +122,10 @@ class Executions:
         seen: datetime | None = None
         while True:
             with self._engine.changes.expected(execution_id, only_settled=only_settled) as change:
+                left = ends_at - monotonic()
+                if only_settled and left > 0 and self._engine.owns(execution_id):
+                    await change.within(left)
+                    continue
                 execution = await self._repository.read_execution(execution_id)
                 if on_change is not None and seen not in (None, execution.updated_at):
                     await on_change(execution)

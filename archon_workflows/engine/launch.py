@@ -11,7 +11,7 @@ from archon_workflows.interpreter import Plan, StartChild
 from archon_workflows.model.json_values import InvalidJson, normalise
 from archon_workflows.model.outcomes import JsonValue
 from archon_workflows.model.parameters import bind_parameters
-from archon_workflows.model.records import CreatedExecution, NewExecution, TemplateRecord
+from archon_workflows.model.records import CreatedExecution, NewExecution, Taker, TemplateRecord
 from archon_workflows.storage.callers import seen_by
 from archon_workflows.storage.repository import Repository
 
@@ -39,7 +39,9 @@ class Launcher:
         self._max_link_depth = max_link_depth
         self._max_minutes = max_minutes
 
-    async def launch(self, request: RunRequest) -> tuple[CreatedExecution, tuple[str, ...]]:
+    async def launch(
+        self, request: RunRequest, taker: Taker | None = None
+    ) -> tuple[CreatedExecution, tuple[str, ...]]:
         """Create the execution that was asked for; return it with warnings.
 
         Raises:
@@ -49,7 +51,7 @@ class Launcher:
                 template's limit rejects another execution (``too_many_executions``).
         """
         new, warnings = await self.drawn_up(request)
-        return await self._repository.create_execution(new), warnings
+        return await self._repository.create_execution(new, taker=taker), warnings
 
     async def drawn_up(self, request: RunRequest) -> tuple[NewExecution, tuple[str, ...]]:
         """Return the execution that was asked for, with warnings; nothing is stored.
@@ -78,13 +80,16 @@ class Launcher:
         )
         return new, warnings
 
-    async def launch_child(self, parent_id: UUID, command: StartChild, secret: frozenset[str]) -> None:
+    async def launch_child(
+        self, parent_id: UUID, command: StartChild, secret: frozenset[str], taker: Taker | None = None
+    ) -> CreatedExecution:
         """Create a link step's child with the id that its parent recorded.
 
         Args:
             parent_id: the execution whose step it is.
             command: what to start.
             secret: names of the parameters that hold a secret of the parent's.
+            taker: who is to advance it.
 
         Raises:
             WorkflowError: with the step error's code (``workflow_not_found``, ``workflow_not_runnable``,
@@ -104,7 +109,7 @@ class Launcher:
             raise NotFound(error.message, code="workflow_not_found", suggestion=error.suggestion) from error
         plan = await self._plans.of_version(version_id)
         _refuse_to_disclose(plan, command, secret)
-        await self._repository.create_execution(
+        return await self._repository.create_execution(
             NewExecution(
                 id=command.child_id,
                 workflow_template_id=template.id,
@@ -117,7 +122,8 @@ class Launcher:
                 timeout_seconds=min(plan.template.timeout_minutes, self._max_minutes) * 60,
                 parent_execution_id=parent_id,
                 parent_step_path=command.path,
-            )
+            ),
+            taker=taker,
         )
 
     async def version_of(self, template: TemplateRecord, version_tag: str | None) -> UUID:

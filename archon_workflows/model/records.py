@@ -28,6 +28,7 @@ RecordT = TypeVar("RecordT")
 Place = Literal["awaited", "taken"]
 PauseReason = Literal["requested", "approval", "in_doubt"]
 ControlAction = Literal["pause", "resume", "cancel", "retry", "approve", "reject", "resolve"]
+AnnouncementKind = Literal["free", "asked", "changed"]
 WorkerKind = Literal["server", "worker"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 Awaiting = Literal["approval", "resolution"]
@@ -258,6 +259,18 @@ class Claim:
     now: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What the database says of an execution: a hint, never the news itself.
+
+    Attributes:
+        kind: someone may take it or the place that it had, someone asked something of it, or it changed.
+    """
+
+    execution_id: UUID
+    kind: AnnouncementKind
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewExecution:
     """An execution to create; ``id`` is made beforehand, so that creating it twice is creating it once.
@@ -284,11 +297,30 @@ class NewExecution:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Taker:
+    """Who is to advance an execution that is being created.
+
+    Attributes:
+        offered_tools: with these the execution is only taken if it needs no others.
+    """
+
+    owner_id: str
+    lease_seconds: float
+    offered_tools: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CreatedExecution:
-    """Which execution there is now, and whether it existed before (same id or same idempotency key)."""
+    """Which execution there is now.
+
+    Attributes:
+        existed: it was there before, with the same id or the same idempotency key.
+        claim: what its taker got.
+    """
 
     id: UUID
     existed: bool
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

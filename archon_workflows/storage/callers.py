@@ -20,6 +20,7 @@ from uuid import UUID
 from archon_workflows.errors import Conflict, NotFound, did_you_mean
 from archon_workflows.model.outcomes import JsonValue
 from archon_workflows.model.records import (
+    Announcement,
     Claim,
     ControlRequest,
     CreatedExecution,
@@ -33,6 +34,7 @@ from archon_workflows.model.records import (
     Queue,
     StepFilter,
     StepRecord,
+    Taker,
     TemplateFilter,
     TemplateRecord,
     TemplateSave,
@@ -132,11 +134,11 @@ class CallersRepository(Repository):
             raise _no_version(version_id)
         return version
 
-    async def create_execution(self, new: NewExecution) -> CreatedExecution:
+    async def create_execution(self, new: NewExecution, *, taker: Taker | None = None) -> CreatedExecution:
         """See ``Repository``; an idempotency key is one of the caller's own."""
         mine = replace(new, caller=self._caller, triggered_by=self._caller)
         try:
-            return await self._repository.create_execution(mine)
+            return await self._repository.create_execution(mine, taker=taker)
         except Conflict as error:
             if error.code != "too_many_executions":
                 raise
@@ -281,7 +283,7 @@ class CallersRepository(Repository):
         """Refuse."""
         self._refuse(firing)
 
-    def watch(self) -> AbstractAsyncContextManager[AsyncIterator[UUID]]:
+    def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Announcement]]:
         """Refuse."""
         self._refuse(None)
 

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from archon_workflows.errors import NotFound, did_you_mean
 from archon_workflows.model.records import (
+    Announcement,
     Claim,
     ControlRequest,
     CreatedExecution,
@@ -25,6 +26,7 @@ from archon_workflows.model.records import (
     Queue,
     StepFilter,
     StepRecord,
+    Taker,
     TemplateFilter,
     TemplateRecord,
     TemplateSave,
@@ -53,7 +55,7 @@ from archon_workflows.storage.sessions import (
     repeated,
     translated,
 )
-from archon_workflows.storage.watching import hints
+from archon_workflows.storage.watching import announcements
 
 
 class DirectRepository(Repository):
@@ -158,9 +160,11 @@ class DirectRepository(Repository):
             suggestion=f"Known versions: {shown}." if shown else "List the template's versions.",
         )
 
-    async def create_execution(self, new: NewExecution) -> CreatedExecution:
+    async def create_execution(self, new: NewExecution, *, taker: Taker | None = None) -> CreatedExecution:
         """See ``Repository``."""
-        created = await self._value(statements.CREATE_EXECUTION, rows.execution_json(new))
+        created = await self._value(
+            statements.CREATE_EXECUTION, rows.execution_json(new), rows.taker_json(taker)
+        )
         return rows.CREATED.validate_python(created)
 
     async def read_queue(self, execution_id: UUID) -> Queue | None:
@@ -318,9 +322,9 @@ class DirectRepository(Repository):
             await self._value(statements.FIRE_SCHEDULE, rows.firing_json(firing))
         )
 
-    def watch(self) -> AbstractAsyncContextManager[AsyncIterator[UUID]]:
+    def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Announcement]]:
         """See ``Repository``; while its session is lost it hears nothing, and comes back by itself."""
-        return hints(self._open_session)
+        return announcements(self._open_session)
 
     async def aclose(self) -> None:
         """See ``Repository``; calls under way are finished first, within the time limit of a statement."""

@@ -11,6 +11,7 @@ from typing import Protocol
 from uuid import UUID
 
 from archon_workflows.model.records import (
+    Announcement,
     Claim,
     ControlRequest,
     CreatedExecution,
@@ -24,6 +25,7 @@ from archon_workflows.model.records import (
     Queue,
     StepFilter,
     StepRecord,
+    Taker,
     TemplateFilter,
     TemplateRecord,
     TemplateSave,
@@ -96,8 +98,10 @@ class Repository(Protocol):
         """
         ...
 
-    async def create_execution(self, new: NewExecution) -> CreatedExecution:
+    async def create_execution(self, new: NewExecution, *, taker: Taker | None = None) -> CreatedExecution:
         """Create an execution in status ``pending``, or find the one that has its id or idempotency key.
+
+        With ``taker`` it is claimed in the same transaction, if it can be.
 
         Raises:
             NotFound: the version does not exist.
@@ -243,8 +247,8 @@ class Repository(Protocol):
         """
         ...
 
-    def watch(self) -> AbstractAsyncContextManager[AsyncIterator[UUID]]:
-        """Yield the ids of executions that got something new (status, control request, ended child).
+    def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Announcement]]:
+        """Yield what is announced of executions: a status, a control request, an ended child.
 
         A hint only: it may miss some, and a tenant that cannot listen yields nothing.
         """

@@ -25,6 +25,7 @@ from archon_workflows.model.records import (
     Prospect,
     Queue,
     StepRecord,
+    Taker,
     TemplateRecord,
     TemplateSave,
     TreeCount,
@@ -57,6 +58,7 @@ _MOMENT: Final = TypeAdapter(datetime)
 _CHANGE_COLUMNS: Final = tuple(column.name for column in fields(ExecutionChange))
 _LOG_KEYS: Final = tuple(key.name for key in fields(LogEntry))
 _NEW_COLUMNS: Final = tuple(column.name for column in fields(NewExecution))
+_TAKER_KEYS: Final = tuple(key.name for key in fields(Taker))
 _WORKER_COLUMNS: Final = tuple(column.name for column in fields(WorkerReport))
 _SCHEDULE_COLUMNS: Final = tuple(column.name for column in fields(NewSchedule))
 _FIRING_KEYS: Final = tuple(key.name for key in fields(Firing) if key.name != "execution")
@@ -78,6 +80,11 @@ def fingerprints_json(save: TemplateSave) -> dict[str, JsonValue]:
 def execution_json(new: NewExecution) -> dict[str, JsonValue]:
     """Return what ``archon_workflow_create_execution`` takes."""
     return _given(new, _NEW_COLUMNS)
+
+
+def taker_json(taker: Taker | None) -> dict[str, JsonValue] | None:
+    """Return what ``archon_workflow_create_execution`` takes besides."""
+    return _given(taker, _TAKER_KEYS) if taker is not None else None
 
 
 def entry_json(entry: JournalEntry) -> dict[str, JsonValue]:

@@ -7,7 +7,7 @@ from typing import Final
 
 SAVE_TEMPLATE: Final = "select public.archon_workflow_save_template($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 DELETE_TEMPLATE: Final = "select public.archon_workflow_delete_template($1)"
-CREATE_EXECUTION: Final = "select public.archon_workflow_create_execution($1)"
+CREATE_EXECUTION: Final = "select public.archon_workflow_create_execution($1, $2)"
 COUNT_TREE: Final = "select public.archon_workflow_count_tree($1)"
 CLAIM: Final = "select public.archon_workflow_claim($1, $2, $3, $4, $5)"
 REPORT_WORKER: Final = "select public.archon_workflow_report_worker($1, $2)"

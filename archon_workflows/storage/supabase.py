@@ -19,6 +19,7 @@ from postgrest import AsyncSelectRequestBuilder as Query
 
 from archon_workflows.errors import NotFound, StorageError, did_you_mean
 from archon_workflows.model.records import (
+    Announcement,
     Claim,
     ControlRequest,
     CreatedExecution,
@@ -32,6 +33,7 @@ from archon_workflows.model.records import (
     Queue,
     StepFilter,
     StepRecord,
+    Taker,
     TemplateFilter,
     TemplateRecord,
     TemplateSave,
@@ -212,9 +214,11 @@ class SupabaseRepository(Repository):
             suggestion=await self._known_versions(template_id),
         )
 
-    async def create_execution(self, new: NewExecution) -> CreatedExecution:
+    async def create_execution(self, new: NewExecution, *, taker: Taker | None = None) -> CreatedExecution:
         """See ``Repository``."""
-        created = await self._api.call("create_execution", execution=rows.execution_json(new))
+        created = await self._api.call(
+            "create_execution", execution=rows.execution_json(new), taker=rows.taker_json(taker)
+        )
         return rows.CREATED.validate_python(created)
 
     async def read_queue(self, execution_id: UUID) -> Queue | None:
@@ -390,7 +394,7 @@ class SupabaseRepository(Repository):
             await self._api.call("fire_schedule", firing=rows.firing_json(firing))
         )
 
-    def watch(self) -> AbstractAsyncContextManager[AsyncIterator[UUID]]:
+    def watch(self) -> AbstractAsyncContextManager[AsyncIterator[Announcement]]:
         """See ``Repository``; an API that is asked cannot announce anything."""
         return _silence()
 
@@ -421,8 +425,8 @@ class SupabaseRepository(Repository):
 
 
 @asynccontextmanager
-async def _silence() -> AsyncGenerator[AsyncIterator[UUID]]:
-    sending, receiving = anyio.create_memory_object_stream[UUID]()
+async def _silence() -> AsyncGenerator[AsyncIterator[Announcement]]:
+    sending, receiving = anyio.create_memory_object_stream[Announcement]()
     with sending, receiving:
         yield receiving
 

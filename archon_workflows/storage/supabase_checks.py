@@ -184,6 +184,7 @@ def _harmless_calls() -> dict[str, dict[str, Any]]:
         "record": {"entries": []},
         "renew": {"held": [], "lease_seconds": 1},
         "release": {"held": []},
+        "claim_for": {"taker": {"owner_id": nothing, "lease_seconds": 1}, "execution_id": nothing},
         "claim": {"owner_id": "archon-workflows doctor", "lease_seconds": 1, "max_count": 0},
         "delete_template": {"template_id": nothing},
         "request_control": {"execution_id": nothing, "request": {"id": nothing, "action": "pause"}},

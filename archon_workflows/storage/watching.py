@@ -1,34 +1,37 @@
 """Listening for executions that got something new, over a session of its own that comes back by itself."""
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Final
+from typing import Final, get_args
 from uuid import UUID
 
 import anyio
 from anyio.streams.memory import MemoryObjectSendStream
 
 from archon_workflows.errors import StorageError
+from archon_workflows.model.records import Announcement, AnnouncementKind
 from archon_workflows.storage.sessions import Session, translated
 
 logger = logging.getLogger(__name__)
 
 CHANNEL: Final = "archon_workflows"
-_KEPT_HINTS: Final = 10_000
+_KEPT: Final = 10_000
 _CHECK_SECONDS: Final = 30.0
 _LONGEST_PAUSE_SECONDS: Final = 5.0
+
+_KINDS: Final[Mapping[str, AnnouncementKind]] = {kind: kind for kind in get_args(AnnouncementKind)}
 
 OpenSession = Callable[[], Awaitable[Session]]
 
 
 @asynccontextmanager
-async def hints(open_session: OpenSession) -> AsyncGenerator[AsyncIterator[UUID]]:
-    """Yield an iterator over announced ids; it outlives lost sessions, and drops ids that nobody takes.
+async def announcements(open_session: OpenSession) -> AsyncGenerator[AsyncIterator[Announcement]]:
+    """Yield an iterator over what is announced; it outlives lost sessions, and drops what nobody takes.
 
     On entry it listens already, or has tried to.
     """
-    sending, receiving = anyio.create_memory_object_stream[UUID](_KEPT_HINTS)
+    sending, receiving = anyio.create_memory_object_stream[Announcement](_KEPT)
     tried = anyio.Event()
     async with sending, receiving, anyio.create_task_group() as tasks:
         tasks.start_soon(_listen_for_ever, open_session, sending, tried)
@@ -40,7 +43,7 @@ async def hints(open_session: OpenSession) -> AsyncGenerator[AsyncIterator[UUID]
 
 
 async def _listen_for_ever(
-    open_session: OpenSession, sending: MemoryObjectSendStream[UUID], tried: anyio.Event
+    open_session: OpenSession, sending: MemoryObjectSendStream[Announcement], tried: anyio.Event
 ) -> None:
     pause = 0.1
     while True:
@@ -55,13 +58,16 @@ async def _listen_for_ever(
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
 
-async def _listen(session: Session, sending: MemoryObjectSendStream[UUID], listening: anyio.Event) -> None:
+async def _listen(
+    session: Session, sending: MemoryObjectSendStream[Announcement], listening: anyio.Event
+) -> None:
     """Pass on what the session hears until it is lost."""
     lost = anyio.Event()
 
     def hear(_session: object, _pid: int, _channel: str, payload: object) -> None:
+        execution_id, _, kind = str(payload).partition(" ")
         with suppress(anyio.WouldBlock, ValueError):
-            sending.send_nowait(UUID(str(payload)))
+            sending.send_nowait(Announcement(UUID(execution_id), _KINDS.get(kind, "free")))
 
     def lose(_session: object) -> None:
         lost.set()

@@ -23,7 +23,7 @@ from archon_workflows.gateway.links import Link
 from archon_workflows.gateway.port import IDEMPOTENCY_KEY
 from archon_workflows.interpreter import CallTool, StartChild
 from archon_workflows.model.outcomes import Outcome
-from archon_workflows.model.records import ExecutionRecord, JournalAnswer, JournalEntry
+from archon_workflows.model.records import CreatedExecution, ExecutionRecord, JournalAnswer, JournalEntry
 
 Act = Literal["kill", "freeze"]
 
@@ -110,9 +110,10 @@ class CrashPoints:
 
         async def launch_and_pass(
             launcher: Launcher, parent_id: UUID, command: StartChild, *further: Any
-        ) -> None:
-            await launch(launcher, parent_id, command, *further)
+        ) -> CreatedExecution:
+            created = await launch(launcher, parent_id, command, *further)
             self.pass_by(CHILD_CREATED, f"{parent_id}/{command.path}")
+            return created
 
         async def wait_and_pass(children: Children, child_id: UUID) -> ExecutionRecord:
             child: ExecutionRecord = await end_of(children, child_id)

@@ -31,11 +31,14 @@ from archon_workflows.model.outcomes import Outcome, StepError
 from archon_workflows.model.records import (
     Claim,
     ControlRequest,
+    CreatedExecution,
     ExecutionRecord,
     JournalAnswer,
     JournalEntry,
     LogEntry,
+    NewExecution,
     StepRecord,
+    Taker,
 )
 from archon_workflows.storage.direct import DirectRepository
 
@@ -110,16 +113,25 @@ def cancellations_are_ignored() -> None:
 def children_are_started_twice() -> None:
     launch = Launcher.launch_child
 
-    async def twice(launcher: Launcher, parent_id: UUID, command: StartChild, *further: Any) -> None:
-        await launch(launcher, parent_id, command, *further)
+    async def twice(
+        launcher: Launcher, parent_id: UUID, command: StartChild, *further: Any
+    ) -> CreatedExecution:
         await launch(launcher, parent_id, replace(command, child_id=uuid4()), *further)
+        return await launch(launcher, parent_id, command, *further)
 
     put(Launcher, launch_child=twice)
 
 
 def leases_by_the_local_clock() -> None:
     """An expiry that a machine computes whose clock is behind lies in the past for the database."""
-    claim, renew = DirectRepository.claim, DirectRepository.renew
+    create, claim, renew = DirectRepository.create_execution, DirectRepository.claim, DirectRepository.renew
+
+    async def create_locally(
+        repository: DirectRepository, new: NewExecution, *, taker: Taker | None = None
+    ) -> CreatedExecution:
+        if taker is not None:
+            taker = replace(taker, lease_seconds=taker.lease_seconds - CLOCK_BEHIND_SECONDS)
+        return await create(repository, new, taker=taker)
 
     async def claim_locally(
         repository: DirectRepository, owner_id: str, *, lease_seconds: float, **which: Any
@@ -132,7 +144,7 @@ def leases_by_the_local_clock() -> None:
     ) -> tuple[JournalAnswer, ...]:
         return await renew(repository, held, lease_seconds=lease_seconds - CLOCK_BEHIND_SECONDS)
 
-    put(DirectRepository, claim=claim_locally, renew=renew_locally)
+    put(DirectRepository, create_execution=create_locally, claim=claim_locally, renew=renew_locally)
 
 
 def entries_acknowledged_before_they_are_durable() -> None:

@@ -12,7 +12,7 @@ from applications import Opener, action, calls_in, run, save, steps_of, until
 from archon_workflows.bootstrap import Application, open_application
 from archon_workflows.engine.verbs import RunRequest
 from archon_workflows.gateway.configuration import StdioServer
-from archon_workflows.model.records import Claim
+from archon_workflows.model.records import CreatedExecution, NewExecution, Taker
 from archon_workflows.settings import Settings
 from archon_workflows.storage.direct import DirectRepository
 from archon_workflows.storage.refusals import unavailable
@@ -50,27 +50,29 @@ async def test_a_database_that_is_killed_in_mid_run_costs_nothing(tmp_path: Path
         assert [call["tool"] for call in calls_in(ledger_path)] == ["slow"] * 6
 
 
-async def test_a_database_that_is_away_at_the_moment_of_a_claim_costs_only_time(
+async def test_an_answer_that_is_lost_after_a_child_was_made_for_this_process_is_given_anew(
     opener: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claim, refused = DirectRepository.claim, list[UUID]()
+    create, lost = DirectRepository.create_execution, list[UUID]()
 
-    async def refused_at_first(
-        repository: DirectRepository, owner_id: str, *, execution_id: UUID | None = None, **rest: Any
-    ) -> tuple[Claim, ...]:
-        if execution_id is not None and execution_id not in refused:
-            refused.append(execution_id)
-            raise unavailable(ConnectionResetError("it was away"))
-        return await claim(repository, owner_id, execution_id=execution_id, **rest)
+    async def answer_lost_at_first(
+        repository: DirectRepository, new: NewExecution, *, taker: Taker | None = None
+    ) -> CreatedExecution:
+        created = await create(repository, new, taker=taker)
+        if new.parent_execution_id is not None and not lost:
+            lost.append(created.id)
+            raise unavailable(ConnectionResetError("the answer was lost"))
+        return created
 
-    monkeypatch.setattr(DirectRepository, "claim", refused_at_first)
+    monkeypatch.setattr(DirectRepository, "create_execution", answer_lost_at_first)
     async with opener(max_concurrent_executions=1) as application:
         await save(application, "child", action("a", "say", text="done"))
         await save(application, "parent", {"name": "down", "type": "workflow_link", "workflow_name": "child"})
         execution = await run(application, "parent")
-        child_id = (await steps_of(application, execution))["down"].sub_workflow_execution_id
+        (child_id,) = lost
+        child = await application.executions.read(child_id)
     assert (execution.status, execution.output_data) == ("completed", "done")
-    assert child_id in refused
+    assert (child.status, child.fencing_token) == ("completed", 2)
 
 
 async def test_a_tool_server_that_dies_in_mid_call_is_an_outcome_and_comes_back(

@@ -1,14 +1,15 @@
 """Leases: who may advance an execution, and when another may; as every tenant keeps them."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import anyio
 import pytest
 from samples import EXPIRED, LEASE, Owner, claimed, created, new, request, saved
 
-from archon_workflows.model.records import Claim
+from archon_workflows.model.records import Claim, Taker
 from archon_workflows.storage.repository import Repository
 
 
@@ -146,3 +147,48 @@ async def test_acknowledging_everything_lets_a_paused_execution_rest(repository:
     await repository.request_control(owner.execution_id, pause)
     await owner.write("paused", pause_reason="requested", acknowledged=[pause.id], release=True)
     assert not await free(repository, owner.execution_id)
+
+
+TAKER = Taker(owner_id="maker", lease_seconds=LEASE)
+
+
+async def test_who_makes_an_execution_can_take_it_in_the_same_breath(repository: Repository) -> None:
+    made = await repository.create_execution(new(await saved(repository)), taker=TAKER)
+    assert made.claim is not None
+    assert (made.claim.execution.id, made.claim.fencing_token, made.claim.taken_over) == (made.id, 1, False)
+    assert made.claim.execution == await repository.read_execution(made.id)
+    assert await repository.claim("another", lease_seconds=LEASE) == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "taker"),
+    [
+        ({"required_tools": ("ping",)}, replace(TAKER, offered_tools=("pong",))),
+        ({}, replace(TAKER, offered_tools=())),
+    ],
+    ids=["it needs another tool", "its template is full"],
+)
+async def test_what_its_maker_cannot_take_is_left_to_others(
+    repository: Repository, fields: dict[str, Any], taker: Taker
+) -> None:
+    limits: dict[str, Any] = {} if fields else {"max_concurrent_executions": 1}
+    template = await saved(repository, **limits)
+    if limits:
+        await repository.create_execution(new(template), taker=TAKER)
+    made = await repository.create_execution(new(template, **fields), taker=taker)
+    assert made.claim is None
+    assert (await repository.read_execution(made.id)).owner_id is None
+
+
+async def test_a_maker_whose_answer_was_lost_gets_it_anew_and_nobody_else_does(
+    repository: Repository,
+) -> None:
+    one = new(await saved(repository), idempotency_key="k")
+    await repository.create_execution(one, taker=TAKER)
+    stranger = await repository.create_execution(one, taker=replace(TAKER, owner_id="stranger"))
+    assert (stranger.existed, stranger.claim) == (True, None)
+    again = await repository.create_execution(one, taker=TAKER)
+    assert again.claim is not None
+    assert again.claim.fencing_token == 2
+    other = await repository.create_execution(replace(one, id=uuid4()), taker=TAKER)
+    assert (other.id, other.existed, other.claim) == (one.id, True, None)

@@ -8,7 +8,7 @@ import pytest
 from samples import EXPIRED, Owner, claimed, created, line, messages, new, request, saved, step
 
 from archon_workflows.errors import Conflict, NotFound
-from archon_workflows.model.records import EXECUTION_STATUSES
+from archon_workflows.model.records import EXECUTION_STATUSES, Announcement
 from archon_workflows.storage.repository import Repository
 
 ALLOWED = {
@@ -213,8 +213,8 @@ async def test_watchers_hear_of_a_status_a_request_and_an_ended_child(repository
         async def hear(*expected: UUID) -> None:
             with anyio.fail_after(5):
                 heard.clear()
-                async for execution_id in ids:
-                    heard.append(execution_id)
+                async for announcement in ids:
+                    heard.append(announcement.execution_id)
                     if set(expected) <= set(heard):
                         return
 
@@ -242,7 +242,7 @@ async def test_watchers_hear_nothing_of_a_write_that_changes_no_status(repositor
         await repository.renew([owner.held], lease_seconds=60)
         await marker.write("running")
         with anyio.fail_after(5):
-            assert await anext(ids) == marker.execution_id
+            assert await anext(ids) == Announcement(marker.execution_id, "changed")
 
 
 @pytest.mark.parametrize("tenant", ["supabase"], indirect=True)

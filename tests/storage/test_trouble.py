@@ -8,6 +8,7 @@ import pytest
 from samples import Owner, Sql, document, save, saved
 
 from archon_workflows.errors import Conflict, NotFound, StorageError, WorkflowError
+from archon_workflows.model.records import Announcement
 from archon_workflows.storage.direct import DirectRepository
 from archon_workflows.storage.refusals import refusal
 from archon_workflows.storage.sessions import SessionLimits
@@ -75,9 +76,9 @@ async def test_the_pool_survives_the_loss_of_all_its_sessions(direct: DirectRepo
 async def test_watching_goes_on_after_its_session_was_lost(direct: DirectRepository, sql: Sql) -> None:
     heard: set[UUID] = set()
 
-    async def hear(ids: AsyncIterator[UUID]) -> None:
-        async for execution_id in ids:
-            heard.add(execution_id)
+    async def hear(announcements: AsyncIterator[Announcement]) -> None:
+        async for announcement in announcements:
+            heard.add(announcement.execution_id)
 
     async with direct.watch() as ids, anyio.create_task_group() as tasks:
         tasks.start_soon(hear, ids)
