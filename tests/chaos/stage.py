@@ -97,7 +97,12 @@ class Stage:
         self.attendant = Attendant(self.client, self._folder / "ledger")
 
     async def start_worker(
-        self, *, wait: bool = True, serves: bool = False, clock_ahead_seconds: float = 0.0
+        self,
+        *,
+        wait: bool = True,
+        serves: bool = False,
+        is_dispatched: bool = False,
+        clock_ahead_seconds: float = 0.0,
     ) -> Worker:
         """Start a worker behind a proxy of its own; one that serves is asked for executions from now on."""
         proxy = await self._open_proxy()
@@ -108,6 +113,7 @@ class Stage:
             poll_seconds=self.options.poll_seconds,
             statement_seconds=self.options.statement_seconds,
             port=_free_port() if serves else None,
+            is_dispatched=is_dispatched,
             clock_ahead_seconds=clock_ahead_seconds,
             bug=self.options.bug,
         )

@@ -256,8 +256,16 @@ class Storm:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _start_worker(self) -> None:
-        """Start what there are fewer of, on a machine whose clocks are wrong by hours."""
+        """Start what there are fewer of, on a machine whose clocks are wrong by hours.
+
+        Workers are fed by the dispatch where there is a direct connection; servers look for work themselves.
+        """
         roles = [worker.role for worker in self._stage.crew.workers]
         serves = roles.count("server") < roles.count("worker")
         ahead = self._dice.uniform(-WRONG_CLOCK_SECONDS, WRONG_CLOCK_SECONDS)
-        await self._stage.start_worker(wait=False, serves=serves, clock_ahead_seconds=ahead)
+        await self._stage.start_worker(
+            wait=False,
+            serves=serves,
+            is_dispatched=not serves and self._stage.tenant.project is None,
+            clock_ahead_seconds=ahead,
+        )

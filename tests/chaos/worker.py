@@ -42,6 +42,7 @@ class WorkerOptions:
         database: the settings of the product that lead to the database, through the worker's own proxy.
         statement_seconds: how long it waits for an answer of the database.
         port: where it serves MCP over HTTP; ``None``: it is no server.
+        is_dispatched: PgQueuer's jobs say which executions it looks at.
         clock_ahead_seconds: how wrong the clocks of its machine are.
         bug: the deliberate bug that it has, if any.
     """
@@ -52,6 +53,7 @@ class WorkerOptions:
     poll_seconds: float
     statement_seconds: float
     port: int | None = None
+    is_dispatched: bool = False
     clock_ahead_seconds: float = 0.0
     bug: str | None = None
 
@@ -86,7 +88,7 @@ async def _advance(options: WorkerOptions) -> None:
     }
     settings = Settings(**chosen)
     with anyio.open_signal_receiver(signal.SIGTERM) as stops:
-        async with bootstrap.open_application(settings) as application:
+        async with bootstrap.open_application(settings, is_worker=options.is_dispatched) as application:
             options.ready.with_name(f"ready.{os.getpid()}").touch()
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_leave_with_runner, tasks.cancel_scope)
