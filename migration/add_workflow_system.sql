@@ -854,9 +854,10 @@ comment on function public.archon_workflow_lock_template(uuid) is
   'template wait for each other.';
 
 
+drop function if exists public.archon_workflow_make_room(uuid, uuid, boolean);
+
 create or replace function public.archon_workflow_make_room(
   template_id uuid,
-  newcomer uuid,
   may_be_refused boolean
 ) returns void
 language plpgsql volatile security invoker set search_path = ''
@@ -891,7 +892,7 @@ begin
     loop
       perform public.archon_workflow_request_control(oldest, jsonb_build_object(
         'id', gen_random_uuid(), 'action', 'cancel', 'requested_by', format('limit of %s', template.name),
-        'reason', format('execution %s takes its place', newcomer)
+        'reason', 'a newer execution takes its place'  -- which may be somebody else's
       ));
     end loop;
   elsif may_be_refused then
@@ -908,7 +909,7 @@ begin
 end
 $$;
 
-comment on function public.archon_workflow_make_room(uuid, uuid, boolean) is
+comment on function public.archon_workflow_make_room(uuid, boolean) is
   'What a limited, locked template does for an execution more: nothing, refuse it, or cancel the oldest.';
 
 
@@ -1065,9 +1066,7 @@ begin
     end if;
 
     if is_limited then
-      perform public.archon_workflow_make_room(
-        given.workflow_template_id, given.id, may_be_refused => true
-      );
+      perform public.archon_workflow_make_room(given.workflow_template_id, may_be_refused => true);
     end if;
 
     -- A child made while its parent is being paused or cancelled is told so too.
@@ -1703,7 +1702,7 @@ begin
   -- A child is never refused: its parent is retried already and waits for it.
   if is_limited then
     perform public.archon_workflow_make_room(
-      template_id, execution_id, may_be_refused => current.parent_execution_id is null
+      template_id, may_be_refused => current.parent_execution_id is null
     );
   end if;
 
@@ -1957,7 +1956,7 @@ declare
     'archon_workflow_save_template(uuid, uuid, jsonb, text, text, text, boolean, text, integer, jsonb)',
     'archon_workflow_delete_template(uuid)',
     'archon_workflow_lock_template(uuid)',
-    'archon_workflow_make_room(uuid, uuid, boolean)',
+    'archon_workflow_make_room(uuid, boolean)',
     'archon_workflow_admit(uuid)',
     'archon_workflow_queue(uuid)',
     'archon_workflow_create_execution(jsonb, jsonb)',

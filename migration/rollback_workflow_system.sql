@@ -44,6 +44,7 @@ drop function if exists
   public.archon_workflow_delete_template(uuid),
   public.archon_workflow_lock_template(uuid),
   public.archon_workflow_make_room(uuid, uuid, boolean),
+  public.archon_workflow_make_room(uuid, boolean),
   public.archon_workflow_admit(uuid),
   public.archon_workflow_queue(uuid),
   public.archon_workflow_create_execution(jsonb),

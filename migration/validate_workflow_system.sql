@@ -145,7 +145,7 @@ with expected_columns (table_name, columns) as (
     ('archon_workflow_save_template(uuid, uuid, jsonb, text, text, text, boolean, text, integer, jsonb)', true),
     ('archon_workflow_delete_template(uuid)', true),
     ('archon_workflow_lock_template(uuid)', true),
-    ('archon_workflow_make_room(uuid, uuid, boolean)', true),
+    ('archon_workflow_make_room(uuid, boolean)', true),
     ('archon_workflow_admit(uuid)', true),
     ('archon_workflow_queue(uuid)', true),
     ('archon_workflow_create_execution(jsonb, jsonb)', true),

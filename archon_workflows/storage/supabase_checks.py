@@ -171,7 +171,7 @@ def _harmless_calls() -> dict[str, dict[str, Any]]:
         "queue": {"execution_id": nothing},
         "lock_template": {"template_id": nothing},
         "admit": {"template_id": nothing},
-        "make_room": {"template_id": nothing, "newcomer": nothing, "may_be_refused": False},
+        "make_room": {"template_id": nothing, "may_be_refused": False},
         "prospect": {"execution_id": nothing},
         "report_worker": {"worker": {}, "lifetime_seconds": 0},
         "remove_worker": {"owner_id": nothing},

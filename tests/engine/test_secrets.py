@@ -35,7 +35,7 @@ SECRETS = {
 }
 API_KEY, FILE_KEY, TOKEN = SECRETS.values()
 
-TABLES = ("templates", "template_versions", "executions", "step_executions")
+TABLES = ("templates", "template_versions", "executions", "step_executions", "workers", "schedules")
 
 
 def leaking(name: str, secret: str, how: str = "output", **fields: Any) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """Hostile documents through the tools that agents call: each is answered, and the server stays up.
 
 As a template, as parameters and as what a tool answers: the cases of ``cases/hostile_json.jsonl``, and what
-a fuzzer makes of arguments and templates.
+a fuzzer makes of arguments and templates. Run with ``-s -n 0`` it prints how many cases ended how.
 """
 
 import copy
 import json
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -100,6 +101,13 @@ def is_a_proper_answer(result: CallToolResult) -> bool:
     return bool(content["message"]) and content["code"] not in ("internal_error", "storage_error")
 
 
+def _end_of(answer: CallToolResult) -> str:
+    content = content_of(answer)
+    if answer.is_error:
+        return str(content["code"])
+    return "taken" if content.get("valid", True) else str(content["findings"][0]["rule"])
+
+
 def test_each_case_is_answered_as_template_as_parameters_and_as_a_tools_result(call: Call) -> None:
     flow = {
         "name": "flow",
@@ -126,6 +134,10 @@ def test_each_case_is_answered_as_template_as_parameters_and_as_a_tools_result(c
             f"{name} a result": call("run_workflow", workflow="flow", parameters={"case": name}),
         }
     assert [name for name, answer in answers.items() if not is_a_proper_answer(answer)] == []
+    ends: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for name, answer in answers.items():
+        ends[name.partition(" ")[2]][_end_of(answer)] += 1
+    del ends["a result"]  # its steps say more
     for name in CASES:
         run = content_of(answers[f"{name} a result"])
         assert run["status"] == "completed", name
@@ -135,6 +147,10 @@ def test_each_case_is_answered_as_template_as_parameters_and_as_a_tools_result(c
         )  # fmt: skip
         assert is_a_proper_answer(whole)
         assert not whole.is_error, name
+        for step in content_of(whole)["steps"]["records"]:
+            ends[f"a result as {step['step_path']}"][step.get("error", {}).get("code", "taken")] += 1
+    for place, counts in ends.items():
+        print(f"{place:24} {counts.total():3}: {dict(sorted(counts.items()))}")  # noqa: T201 - see above
 
 
 # -- fuzzing -------------------------------------------------------------------------------------
@@ -150,13 +166,15 @@ VALUES = st.recursive(
 )
 TOOLS = {
     "manage_workflow_template": ["action", "template", "name", "template_id", "version", "task", "page",
-                                 "change_type", "expected_version_number", "query", "status", "tags"],
+                                 "change_type", "expected_version_number", "query", "status", "tags",
+                                 "schedule", "schedule_name"],
     "run_workflow": ["workflow", "parameters", "mode", "wait_seconds", "version", "stubs", "trigger_context",
                      "idempotency_key", "triggered_by", "allow_draft"],
     "get_execution": ["execution_id", "include", "step", "workflow", "status", "page", "page_size", "since"],
     "control_execution": ["execution_id", "action", "reason", "step_path", "resolution", "output"],
 }  # fmt: skip
-ACTIONS = ["create", "update", "validate", "list", "suggest", "retry", "resolve", "dry_run", "preview"]
+ACTIONS = ["create", "update", "validate", "list", "suggest", "retry", "resolve", "dry_run", "preview",
+           "schedule", "pause_schedule"]  # fmt: skip
 
 
 @st.composite

@@ -142,7 +142,7 @@ alter table archon_workflow_templates
 alter table archon_workflow_executions drop column priority cascade, drop column place cascade;
 create index archon_workflow_executions_to_advance on archon_workflow_executions (created_at)
   where status in ('pending', 'running') and wake_at is null;
-drop function archon_workflow_lock_template(uuid), archon_workflow_make_room(uuid, uuid, boolean),
+drop function archon_workflow_lock_template(uuid), archon_workflow_make_room(uuid, boolean),
   archon_workflow_admit(uuid), archon_workflow_queue(uuid), archon_workflow_apply_limit() cascade;
 """
 """What makes the tables those of version 1."""
