@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID, uuid4
 
 import anyio
@@ -17,8 +17,10 @@ from pydantic import SecretStr
 from serving import Agent, action, asking
 
 from archon_workflows.bootstrap import Application, open_application
+from archon_workflows.model.records import ControlAction
 from archon_workflows.server.app import build_server
 from archon_workflows.server.authentication import authentication_of
+from archon_workflows.server.template_arguments import TemplateAction
 from archon_workflows.server.transports import HttpTransport
 from archon_workflows.settings import Settings
 
@@ -30,6 +32,7 @@ PRIVATE = {
     "description": "gardening",
     "steps": [action("greet", "say", text="psst")],
 }
+NIGHTLY = {"cron": "0 3 * * *"}
 
 
 @pytest.fixture
@@ -153,6 +156,7 @@ ABOUT_TEMPLATES: list[tuple[str, Ask]] = [
     (TEMPLATES, lambda name: {"action": "get_version", "name": name, "version": 1}),
     (TEMPLATES, lambda name: {"action": "diff_versions", "name": name, "from_version": 1, "to_version": 1}),
     (TEMPLATES, lambda name: {"action": "restore_version", "name": name, "version": 1}),
+    (TEMPLATES, lambda name: {"action": "schedule", "name": name, "schedule": NIGHTLY}),
     ("run_workflow", lambda name: {"workflow": name}),
     ("run_workflow", lambda name: {"workflow": name, "mode": "dry_run"}),
     ("run_workflow", lambda name: {"workflow": name, "mode": "preview"}),
@@ -180,6 +184,34 @@ async def test_anothers_private_template_is_unknown_by_id(
         for one in (str(template.id), str(uuid4()))
     ]
     assert letters[0] == letters[1]
+
+
+SCHEDULE_ACTIONS = ("pause_schedule", "resume_schedule", "unschedule")
+
+
+@pytest.mark.parametrize("action_name", SCHEDULE_ACTIONS)
+async def test_anothers_schedule_is_unknown(alice: Agent, bob: Agent, action_name: str) -> None:
+    made = await alice.do(
+        TEMPLATES, action="schedule", name="for_all", schedule={**NIGHTLY, "name": "of_alice"}
+    )
+    for theirs, nobodys in (("of_alice", "of_alicx"), (made["schedule_id"], str(uuid4()))):
+        letters = [
+            await letter_of(bob, TEMPLATES, {"action": action_name, "schedule_name": one}, about=one)
+            for one in (theirs, nobodys)
+        ]
+        assert letters[0] == letters[1]
+    assert (await bob.do(TEMPLATES, action="list_schedules"))["page"]["total"] == 0
+    assert (await alice.do(TEMPLATES, action="list_schedules"))["page"]["total"] == 1
+    own = await bob.do(TEMPLATES, action="schedule", name="for_all", schedule={**NIGHTLY, "name": "of_alice"})
+    assert own["schedule_id"] != made["schedule_id"]
+
+
+def test_no_action_is_left_out() -> None:
+    asked = {ask("x")["action"] for tool, ask in ABOUT_TEMPLATES if tool == TEMPLATES}
+    name_nothing_of_others = {"list", "suggest", "list_schedules"}
+    assert asked | set(SCHEDULE_ACTIONS) | name_nothing_of_others == set(get_args(TemplateAction))
+    controlled = {ask("x").get("action") for tool, ask in ABOUT_EXECUTIONS if tool == "control_execution"}
+    assert controlled == set(get_args(ControlAction))
 
 
 ABOUT_EXECUTIONS: list[tuple[str, Ask]] = [
