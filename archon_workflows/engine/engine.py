@@ -122,6 +122,7 @@ class Engine:
                 finally:
                     with anyio.CancelScope(shield=True):
                         await self._hand_over()
+                    self._tasks = None
                     owners.cancel_scope.cancel()
             background.cancel_scope.cancel()
 
@@ -220,7 +221,7 @@ class Engine:
             with anyio.CancelScope(shield=True):
                 created = await create(taker)
                 if created.claim is not None:
-                    self._own(created.claim, Lease(leased_until, self._want_renewal))
+                    await self._take_on(created.claim, Lease(leased_until, self._want_renewal))
                 return created
         finally:
             self._wanted -= 1
@@ -248,16 +249,20 @@ class Engine:
                 offered_tools=self._offering.tools if only_fitting else None,
             )
             for claim in claims:
-                self._own(claim, Lease(leased_until, self._want_renewal))
+                await self._take_on(claim, Lease(leased_until, self._want_renewal))
         finally:
             self._wanted -= limit
         return len(claims)
 
-    def _own(self, claim: Claim, lease: Lease) -> None:
+    async def _take_on(self, claim: Claim, lease: Lease) -> None:
+        """Advance what was claimed; what comes when this process has handed over is given back."""
+        if self._tasks is None:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(GIVE_BACK_SECONDS):
+                await self._give_back(claim)
+            return
         self._clock.told(claim.now)
         self._preparing.add(claim.execution.id)
         self._started_here.discard(claim.execution.id)
-        assert self._tasks is not None  # noqa: S101 - claims are made only while running
         self._tasks.start_soon(self._advance, claim, lease)
 
     def _look_again(self) -> None:

@@ -20,6 +20,13 @@ _driver: Any = asyncpg
 DEADLINE_SECONDS = 20.0
 
 
+def _arguments(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:  # a backend that came and went
+        return []
+
+
 @dataclass
 class Home:
     """A home in a folder of its own, and the processes that serve it."""
@@ -40,11 +47,11 @@ class Home:
         assert eventually(lambda: not killed.is_running() or killed.status() == psutil.STATUS_ZOMBIE)
 
     def sitter(self) -> psutil.Process:
-        (found,) = [process for process in self.processes() if "sitter" in " ".join(process.cmdline())]
+        (found,) = [process for process in self.processes() if "sitter" in " ".join(_arguments(process))]
         return found
 
     def postmaster(self) -> psutil.Process:
-        (found,) = [process for process in self.processes() if "-D" in process.cmdline()]
+        (found,) = [process for process in self.processes() if "-D" in _arguments(process)]
         return found
 
     def is_quiet(self) -> bool:

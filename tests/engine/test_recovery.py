@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import anyio
 import psutil
 import pytest
 from applications import Opener, action, calls_in, save, steps_of, until
 
 from archon_workflows.bootstrap import Application
 from archon_workflows.engine.verbs import RunRequest
-from archon_workflows.model.records import ControlRequest, ExecutionFilter, ExecutionRecord
+from archon_workflows.model.records import Claim, ControlRequest, ExecutionFilter, ExecutionRecord
+from archon_workflows.storage.direct import DirectRepository
 
 LEASE_SECONDS = 0.5
 HERE = Path(__file__).parent
@@ -262,3 +264,29 @@ async def test_pause_resume_retry_work_at_any_time(
     assert execution.status == "completed" or restart
     await first.__aexit__(None, None, None)
     assert [call["tool"] for call in calls_in(ledger_path)] == ["slow", "flaky", "flaky"]
+
+
+async def test_a_claim_whose_answer_comes_after_the_hand_over_is_given_back(
+    opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim, answered = DirectRepository.claim, anyio.Event()
+
+    async def answers_late(repository: DirectRepository, owner_id: str, **which: Any) -> tuple[Claim, ...]:
+        claims = await claim(repository, owner_id, **which)
+        if claims:
+            answered.set()
+            try:
+                await anyio.sleep_forever()
+            except anyio.get_cancelled_exc_class():
+                return claims  # what was on its way arrives just then
+        return claims
+
+    async with opener(execute=False) as desk:
+        await save(desk, "says", action("a", "say", text="x"))
+        started = await desk.executions.start(RunRequest(workflow="says"))
+        monkeypatch.setattr(DirectRepository, "claim", answers_late)
+        with anyio.fail_after(30):
+            async with opener():
+                await answered.wait()
+        execution = await desk.executions.read(started.execution.id)
+        assert (execution.status, execution.owner_id, execution.fencing_token) == ("pending", None, 1)
