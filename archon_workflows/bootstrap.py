@@ -113,6 +113,7 @@ async def open_application(
             is_dispatched=is_worker,
             lease_seconds=settings.lease_seconds,
             max_executions=settings.max_concurrent_executions,
+            starts_per_second=settings.max_starts_per_second,
             shutdown_grace_seconds=settings.shutdown_grace_seconds,
         )
         engine = Engine(

@@ -23,6 +23,7 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_names)]
 DestructiveTools = Literal["allow", "approve", "refuse"]
 ToolChanges = Literal["warn", "refuse"]
 
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 SecondsOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -77,6 +78,9 @@ class Settings(BaseSettings):
 
     max_concurrent_executions: PositiveInt = 100
     """How many executions one process advances at the same time; more of them wait."""
+
+    max_starts_per_second: Rate | None = None
+    """How many executions a worker takes in a second; none: as many as there is room for."""
 
     max_calls_per_tool_server: PositiveInt = 32
     """How many calls one process makes to one tool server at the same time; more of them wait."""

@@ -21,6 +21,7 @@ from archon_workflows.engine.launch import Launcher
 from archon_workflows.engine.lease import Lease
 from archon_workflows.engine.offering import Offering
 from archon_workflows.engine.owner import Effects, Owner
+from archon_workflows.engine.pace import Pace
 from archon_workflows.engine.preparation import Preparation
 from archon_workflows.errors import NotFound, StorageError, WorkflowError
 from archon_workflows.model.records import Claim, CreatedExecution, ExecutionRecord, JournalAnswer, Taker
@@ -50,6 +51,7 @@ class EngineLimits:
         lease_seconds: how long an execution is left alone after its owner's last sign of life.
         poll_seconds: how often to look for executions that nobody owns, besides the database's hints.
         max_executions: how many it owns at once; children of its own come on top.
+        starts_per_second: how many it takes in a second when it ``is_dispatched``.
         shutdown_grace_seconds: how long running calls may go on when the process stops.
     """
 
@@ -58,6 +60,7 @@ class EngineLimits:
     lease_seconds: float = 8.0
     poll_seconds: float = 1.0
     max_executions: int = 100
+    starts_per_second: float | None = None
     shutdown_grace_seconds: float = 10.0
     owner_id: str = field(default_factory=_new_owner_id)
 
@@ -94,6 +97,7 @@ class Engine:
             hint=self._hint,
             changed=lambda execution_id, settled: self.changes.tell(execution_id, settled=settled),
         )
+        self._pace = Pace(limits.starts_per_second, steady_seconds)
         self._owners: dict[UUID, Owner] = {}
         self._preparing: set[UUID] = set()
         self._started_here: set[UUID] = set()
@@ -156,11 +160,13 @@ class Engine:
         """Advance this execution if it is free and fits; return when this process does not own it any more.
 
         Returns:
-            ``None``, or the seconds after which to look at it again, because another process has it or there
-            is no room here.
+            ``None``, or the seconds after which to look at it again, because another process has it, or there
+            is no room here, or its turn has not come.
         """
-        if self._room <= 0 and not self.owns(execution_id):
-            return BUSY_SECONDS
+        if not self.owns(execution_id):
+            wait = BUSY_SECONDS if self._room <= 0 else self._pace.wait_seconds()
+            if wait > 0:
+                return wait
         with anyio.CancelScope(shield=True):
             await self.take(execution_id, only_fitting=True)
         while self.owns(execution_id):

@@ -228,6 +228,27 @@ async def test_a_worker_takes_no_more_than_its_share(crew: Crew, desk: Applicati
     assert at_once <= 2
 
 
+async def test_a_worker_takes_no_more_in_a_second_than_it_may(crew: Crew, desk: Application) -> None:
+    workflow = await saved(desk, "calls", echo("only"))
+    waiting = [await submitted(desk, workflow) for _ in range(9)]
+    crew.start(ARCHON_WORKFLOWS_MAX_STARTS_PER_SECOND="4")
+    results = [await ended(desk, one) for one in waiting]
+    assert {one.status for one in results} == {"completed"}
+    begun = sorted(one.started_at for one in results if one.started_at is not None)
+    took = (begun[-1] - begun[0]).total_seconds()
+    assert took > 1.5  # eight more after the first, a quarter of a second each
+
+
+async def test_urgent_executions_are_taken_first(crew: Crew, desk: Application) -> None:
+    workflow = await saved(desk, "calls", echo("only"))
+    requests = [RunRequest(workflow=workflow, priority=priority) for priority in (0, 0, 5, 0, 9)]
+    waiting = [(await desk.executions.start(one)).execution for one in requests]
+    crew.start(ARCHON_WORKFLOWS_MAX_CONCURRENT_EXECUTIONS="2")
+    results = [await ended(desk, one) for one in waiting]
+    begun = sorted(results, key=lambda one: str(one.started_at))
+    assert {one.priority for one in begun[:2]} == {9, 5}
+
+
 async def test_a_due_schedule_is_a_job_that_one_worker_does(crew: Crew, desk: Application) -> None:
     crew.start()
     crew.start()
