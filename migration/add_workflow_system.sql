@@ -17,6 +17,7 @@
 --                                 AW107 journal_gap
 --                                 AW108 version_is_immutable
 --                                 AW109 too_many_executions
+--                                 AW110 template_changed
 --
 -- Locks are taken in this order: the template, its schedule, then executions with parents before children and
 -- those of one depth by id (archon_workflow_lock_executions), then their steps.
@@ -42,7 +43,7 @@ begin
 
   if to_regprocedure('public.archon_workflow_schema_version()') is not null then
     execute 'select public.archon_workflow_schema_version()' into found_version;
-    if found_version > 4 then
+    if found_version > 5 then
       raise exception using
         errcode = 'AW201',
         message = format('the database has schema version %s, this file would make it 4', found_version),
@@ -300,6 +301,160 @@ comment on column public.archon_workflow_step_executions.sub_workflow_execution_
   'The child execution. No foreign key: it is stored before the child exists.';
 
 
+-- What a row must say, one sentence a line. Postgres reads the text of a check constraint again with every
+-- statement that writes; the sentences of the two tables that are written all the time are compiled once a
+-- session instead, in functions that the constraints call. That is a tenth of what writing a step costs.
+
+create or replace function public.archon_workflow_execution_is_sound(
+  id uuid,
+  status text,
+  priority integer,
+  place text,
+  pause_reason text,
+  current_step_index integer,
+  total_steps integer,
+  progress_percentage double precision,
+  parent_execution_id uuid,
+  parent_step_path text,
+  root_execution_id uuid,
+  link_depth integer,
+  error_message text,
+  log_dropped_count integer,
+  owner_id text,
+  fencing_token bigint,
+  lease_expires_at timestamptz,
+  journal_sequence bigint,
+  timeout_seconds double precision,
+  wake_at timestamptz,
+  started_at timestamptz,
+  completed_at timestamptz,
+  paused_at timestamptz
+) returns boolean
+language plpgsql immutable security invoker set search_path = ''
+as $$
+declare
+  broken text := case
+    when not (status in ('pending', 'running', 'paused', 'completed', 'failed', 'cancelled'))
+      then 'status_is_known'
+    when not (priority between -100 and 100) then 'priority_is_small'
+    when not (place in ('awaited', 'taken')) then 'place_is_known'
+    when not (status <> 'running' or place <> 'awaited') then 'running_awaits_no_place'
+    when not (completed_at is null or place is null) then 'finished_keeps_no_place'
+    when not (status <> 'running' or started_at is not null) then 'running_has_started'
+    when not ((status in ('completed', 'failed', 'cancelled')) = (completed_at is not null))
+      then 'completed_at_only_when_finished'
+    when not ((status = 'paused') = (paused_at is not null)) then 'paused_at_only_while_paused'
+    when not ((status = 'paused') = (pause_reason is not null)) then 'paused_has_a_reason'
+    when not (pause_reason in ('requested', 'approval', 'in_doubt')) then 'pause_reason_is_known'
+    when not (status <> 'failed' or error_message is not null) then 'failed_says_why'
+    when not (progress_percentage between 0 and 100) then 'progress_is_between_0_and_100'
+    when not ((status = 'completed') = (progress_percentage = 100)) then 'progress_is_100_only_when_completed'
+    when not (current_step_index between 0 and total_steps) then 'current_step_within_total_steps'
+    when not ((owner_id is null) = (lease_expires_at is null)) then 'a_lease_has_an_owner'
+    when not (completed_at is null or owner_id is null) then 'finished_is_owned_by_nobody'
+    when not (completed_at is null or wake_at is null) then 'finished_does_not_wake'
+    when not ((parent_execution_id is null) = (parent_step_path is null))
+      then 'child_names_the_step_of_its_parent'
+    when not (case when parent_execution_id is null then link_depth = 0 else link_depth > 0 end)
+      then 'only_a_child_is_linked'
+    when not ((parent_execution_id is null) = (root_execution_id = id)) then 'without_parent_it_is_its_own_root'
+    when not (fencing_token >= 0 and journal_sequence >= 0 and log_dropped_count >= 0)
+      then 'counts_are_not_negative'
+    when not (timeout_seconds > 0) then 'timeout_is_positive'
+  end;
+begin
+  if broken is null then
+    return true;
+  end if;
+  raise exception using
+    errcode = 'check_violation', constraint = broken, table = 'archon_workflow_executions',
+    message = format('the row breaks the sentence "%s" of archon_workflow_executions', broken);
+end
+$$;
+
+comment on function public.archon_workflow_execution_is_sound(
+  uuid, text, integer, text, text, integer, integer, double precision, uuid, text, uuid, integer,
+  text, integer, text, bigint, timestamptz, bigint, double precision, timestamptz, timestamptz,
+  timestamptz, timestamptz
+) is 'Whether what a row of executions says fits together; otherwise the sentence that it breaks is raised.';
+
+
+create or replace function public.archon_workflow_step_is_sound(
+  step_index integer,
+  step_type text,
+  status text,
+  attempt_number integer,
+  max_attempts integer,
+  run_number integer,
+  poll_number integer,
+  interruptions integer,
+  generation integer,
+  awaiting text,
+  failure_handled boolean,
+  error_message text,
+  started_at timestamptz,
+  completed_at timestamptz
+) returns boolean
+language plpgsql immutable security invoker set search_path = ''
+as $$
+declare
+  broken text := case
+    when not (step_type in ('action', 'condition', 'workflow_link', 'parallel', 'loop'))
+      then 'step_type_is_known'
+    when not (status in ('pending', 'running', 'completed', 'failed', 'skipped', 'retrying'))
+      then 'status_is_known'
+    when not (attempt_number between 1 and max_attempts) then 'attempt_number_within_max_attempts'
+    when not ((status in ('completed', 'failed', 'skipped')) = (completed_at is not null))
+      then 'completed_at_only_when_finished'
+    when not (status <> 'running' or started_at is not null) then 'running_has_started'
+    when not (status <> 'failed' or error_message is not null) then 'failed_says_why'
+    when not (not failure_handled or status = 'failed') then 'only_a_failure_is_handled'
+    when not (awaiting in ('approval', 'resolution')) then 'awaiting_is_known'
+    when not (run_number >= 1 and poll_number >= 1 and generation >= 1) then 'counts_start_at_1'
+    when not (step_index >= 0 and interruptions >= 0) then 'counts_are_not_negative'
+  end;
+begin
+  if broken is null then
+    return true;
+  end if;
+  raise exception using
+    errcode = 'check_violation', constraint = broken, table = 'archon_workflow_step_executions',
+    message = format('the row breaks the sentence "%s" of archon_workflow_step_executions', broken);
+end
+$$;
+
+comment on function public.archon_workflow_step_is_sound(
+  integer, text, text, integer, integer, integer, integer, integer, integer, text, boolean, text,
+  timestamptz, timestamptz
+) is 'Whether what a row of step_executions says fits together; otherwise the sentence that it breaks is raised.';
+
+
+do $retired$
+declare
+  old record;
+begin
+  -- Until schema version 4 each sentence of these two tables was a constraint of its own.
+  for old in
+    select k.conrelid::regclass as table_name, k.conname
+    from pg_constraint as k
+    where k.contype = 'c' and k.conrelid in (
+      'public.archon_workflow_executions'::regclass, 'public.archon_workflow_step_executions'::regclass
+    ) and k.conname = any (array[
+      'status_is_known', 'priority_is_small', 'place_is_known', 'running_awaits_no_place',
+      'finished_keeps_no_place', 'running_has_started', 'completed_at_only_when_finished',
+      'paused_at_only_while_paused', 'paused_has_a_reason', 'pause_reason_is_known', 'failed_says_why',
+      'progress_is_between_0_and_100', 'progress_is_100_only_when_completed',
+      'current_step_within_total_steps', 'a_lease_has_an_owner', 'finished_is_owned_by_nobody',
+      'finished_does_not_wake', 'child_names_the_step_of_its_parent', 'only_a_child_is_linked',
+      'without_parent_it_is_its_own_root', 'counts_are_not_negative', 'timeout_is_positive',
+      'step_type_is_known', 'attempt_number_within_max_attempts', 'only_a_failure_is_handled',
+      'awaiting_is_known', 'counts_start_at_1'
+    ])
+  loop
+    execute format('alter table %s drop constraint %I', old.table_name, old.conname);
+  end loop;
+end
+$retired$;
 
 do $constraints$
 declare
@@ -345,58 +500,24 @@ begin
         'foreign key (parent_execution_id) references public.archon_workflow_executions on delete cascade'),
       ('executions', 'tree_goes_with_its_root',
         'foreign key (root_execution_id) references public.archon_workflow_executions on delete cascade'),
-      ('executions', 'status_is_known',
-        $c$check (status in ('pending', 'running', 'paused', 'completed', 'failed', 'cancelled'))$c$),
-      ('executions', 'priority_is_small', 'check (priority between -100 and 100)'),
-      ('executions', 'place_is_known', $c$check (place in ('awaited', 'taken'))$c$),
-      ('executions', 'running_awaits_no_place', $c$check (status <> 'running' or place <> 'awaited')$c$),
-      ('executions', 'finished_keeps_no_place', 'check (completed_at is null or place is null)'),
-      ('executions', 'running_has_started', $c$check (status <> 'running' or started_at is not null)$c$),
-      ('executions', 'completed_at_only_when_finished',
-        $c$check ((status in ('completed', 'failed', 'cancelled')) = (completed_at is not null))$c$),
-      ('executions', 'paused_at_only_while_paused',
-        $c$check ((status = 'paused') = (paused_at is not null))$c$),
-      ('executions', 'paused_has_a_reason', $c$check ((status = 'paused') = (pause_reason is not null))$c$),
-      ('executions', 'pause_reason_is_known',
-        $c$check (pause_reason in ('requested', 'approval', 'in_doubt'))$c$),
-      ('executions', 'failed_says_why', $c$check (status <> 'failed' or error_message is not null)$c$),
-      ('executions', 'progress_is_between_0_and_100', 'check (progress_percentage between 0 and 100)'),
-      ('executions', 'progress_is_100_only_when_completed',
-        $c$check ((status = 'completed') = (progress_percentage = 100))$c$),
-      ('executions', 'current_step_within_total_steps',
-        'check (current_step_index between 0 and total_steps)'),
-      ('executions', 'a_lease_has_an_owner', 'check ((owner_id is null) = (lease_expires_at is null))'),
-      ('executions', 'finished_is_owned_by_nobody', 'check (completed_at is null or owner_id is null)'),
-      ('executions', 'finished_does_not_wake', 'check (completed_at is null or wake_at is null)'),
-      ('executions', 'child_names_the_step_of_its_parent',
-        'check ((parent_execution_id is null) = (parent_step_path is null))'),
-      ('executions', 'only_a_child_is_linked',
-        'check (case when parent_execution_id is null then link_depth = 0 else link_depth > 0 end)'),
-      ('executions', 'without_parent_it_is_its_own_root',
-        'check ((parent_execution_id is null) = (root_execution_id = id))'),
-      ('executions', 'counts_are_not_negative',
-        'check (fencing_token >= 0 and journal_sequence >= 0 and log_dropped_count >= 0)'),
-      ('executions', 'timeout_is_positive', 'check (timeout_seconds > 0)'),
+      ('executions', 'row_is_sound',
+        $c$check (public.archon_workflow_execution_is_sound(
+          id, status, priority, place, pause_reason, current_step_index, total_steps,
+          progress_percentage, parent_execution_id, parent_step_path, root_execution_id,
+          link_depth, error_message, log_dropped_count, owner_id, fencing_token,
+          lease_expires_at, journal_sequence, timeout_seconds, wake_at, started_at,
+          completed_at, paused_at
+        ))$c$),
 
       ('step_executions', 'one_row_per_step_path', 'unique (workflow_execution_id, step_path)'),
       ('step_executions', 'steps_go_with_their_execution',
         'foreign key (workflow_execution_id) references public.archon_workflow_executions on delete cascade'),
-      ('step_executions', 'step_type_is_known',
-        $c$check (step_type in ('action', 'condition', 'workflow_link', 'parallel', 'loop'))$c$),
-      ('step_executions', 'status_is_known',
-        $c$check (status in ('pending', 'running', 'completed', 'failed', 'skipped', 'retrying'))$c$),
-      ('step_executions', 'attempt_number_within_max_attempts',
-        'check (attempt_number between 1 and max_attempts)'),
-      ('step_executions', 'completed_at_only_when_finished',
-        $c$check ((status in ('completed', 'failed', 'skipped')) = (completed_at is not null))$c$),
-      ('step_executions', 'running_has_started', $c$check (status <> 'running' or started_at is not null)$c$),
-      ('step_executions', 'failed_says_why', $c$check (status <> 'failed' or error_message is not null)$c$),
-      ('step_executions', 'only_a_failure_is_handled',
-        $c$check (not failure_handled or status = 'failed')$c$),
-      ('step_executions', 'awaiting_is_known', $c$check (awaiting in ('approval', 'resolution'))$c$),
-      ('step_executions', 'counts_start_at_1',
-        'check (run_number >= 1 and poll_number >= 1 and generation >= 1)'),
-      ('step_executions', 'counts_are_not_negative', 'check (step_index >= 0 and interruptions >= 0)'),
+      ('step_executions', 'row_is_sound',
+        $c$check (public.archon_workflow_step_is_sound(
+          step_index, step_type, status, attempt_number, max_attempts, run_number, poll_number,
+          interruptions, generation, awaiting, failure_handled, error_message, started_at,
+          completed_at
+        ))$c$),
 
       ('workers', 'one_row_per_owner', 'unique (owner_id)'),
       ('workers', 'kind_is_known', $c$check (kind in ('server', 'worker'))$c$),
@@ -473,8 +594,22 @@ create index if not exists archon_workflow_executions_to_wake
 
 create index if not exists archon_workflow_step_executions_by_step_index
   on public.archon_workflow_step_executions (workflow_execution_id, step_index);
+do $by_status$
+begin
+  -- Until schema version 4 this was a B-tree.
+  if exists (
+    select from pg_class as c join pg_am as m on m.oid = c.relam
+    where c.oid = to_regclass('public.archon_workflow_step_executions_by_status') and m.amname = 'btree'
+  ) then
+    drop index public.archon_workflow_step_executions_by_status;
+  end if;
+end
+$by_status$;
+
+-- Every step changes its status. With a BRIN index the new version of its row stays inside its page all the
+-- same (since Postgres 16), and no other index is written.
 create index if not exists archon_workflow_step_executions_by_status
-  on public.archon_workflow_step_executions (status) where status not in ('completed', 'skipped');
+  on public.archon_workflow_step_executions using brin (status text_bloom_ops);
 create index if not exists archon_workflow_step_executions_by_tool_name
   on public.archon_workflow_step_executions (tool_name) where tool_name is not null;
 
@@ -486,7 +621,7 @@ create index if not exists archon_workflow_schedules_to_fire
 
 create or replace function public.archon_workflow_schema_version() returns integer
 language sql immutable security invoker set search_path = ''
-as $$ select 4 $$;
+as $$ select 5 $$;
 
 comment on function public.archon_workflow_schema_version() is
   'The version of this schema; the program refuses a database that is newer than itself.';
@@ -832,20 +967,17 @@ comment on function public.archon_workflow_delete_template(uuid) is
 create or replace function public.archon_workflow_lock_template(template_id uuid) returns boolean
 language plpgsql volatile security invoker set search_path = ''
 as $$
+declare
+  limit_now integer;
 begin
-  -- The second lock is what the foreign key takes anyhow. A save, which may bring a limit, waits for either.
-  if exists (
-    select from public.archon_workflow_templates as t
-    where t.id = template_id and t.max_concurrent_executions is not null
-  ) then
-    perform from public.archon_workflow_templates as t where t.id = template_id for no key update;
-  else
-    perform from public.archon_workflow_templates as t where t.id = template_id for key share;
+  -- The first lock is what the foreign key takes anyhow. A save, which may bring a limit, waits for either.
+  select t.max_concurrent_executions into limit_now
+  from public.archon_workflow_templates as t where t.id = template_id for key share;
+  if limit_now is not null then
+    select t.max_concurrent_executions into limit_now
+    from public.archon_workflow_templates as t where t.id = template_id for no key update;
   end if;
-  return exists (
-    select from public.archon_workflow_templates as t
-    where t.id = template_id and t.max_concurrent_executions is not null
-  );
+  return limit_now is not null;
 end
 $$;
 
@@ -994,8 +1126,11 @@ declare
     jsonb_populate_record(null::public.archon_workflow_executions, execution);
   is_limited boolean := public.archon_workflow_lock_template(given.workflow_template_id);
   parent public.archon_workflow_executions;
-  requests jsonb;
+  template record;
+  requests jsonb := '[]';
   known record;
+  moment timestamptz;
+  row_made jsonb;
   claim jsonb;
 begin
   if given.parent_execution_id is not null then
@@ -1008,22 +1143,29 @@ begin
         hint = 'Create the parent first.';
     end if;
     given.caller := parent.caller;
+    -- A child made while its parent is being paused or cancelled is told so too.
+    requests := jsonb_path_query_array(
+      parent.control_requests,
+      '$[*] ? (@.action == "pause" || @.action == "resume" || @.action == "cancel")'
+    );
   end if;
 
   loop
     select x.id, x.workflow_template_id into known
-    from public.archon_workflow_executions as x
-    where x.id = given.id
-      or (x.idempotency_key = given.idempotency_key and x.caller is not distinct from given.caller)
-    order by x.id = given.id desc limit 1;
-    if found and known.workflow_template_id <> given.workflow_template_id then
+    from public.archon_workflow_executions as x where x.id = given.id;
+    if not found and given.idempotency_key is not null then
+      select x.id, x.workflow_template_id into known
+      from public.archon_workflow_executions as x
+      where x.idempotency_key = given.idempotency_key and x.caller is not distinct from given.caller;
+    end if;
+    if known.workflow_template_id <> given.workflow_template_id then
       raise exception using
         errcode = 'AW105',
         message = format(
           'the idempotency key %L names execution %s of another template', given.idempotency_key, known.id
         ),
         hint = 'Use a new key for each run that is meant to be a new one.';
-    elsif found then
+    elsif known.id is not null then
       if known.id = given.id and taker is not null then
         -- Whoever made it asks again because the answer was lost: what it was given then is given anew.
         update public.archon_workflow_executions as x
@@ -1040,7 +1182,7 @@ begin
         message = format('parent execution %s is %s', given.parent_execution_id, parent.status),
         hint = 'An execution that has ended starts no children.';
     end if;
-    if exists (
+    if given.parent_execution_id is not null and exists (
       select from public.archon_workflow_step_executions as s
       where s.workflow_execution_id = given.parent_execution_id and s.step_path = given.parent_step_path
         and (s.completed_at is not null or s.sub_workflow_execution_id is distinct from given.id)
@@ -1053,31 +1195,42 @@ begin
         ),
         hint = 'A step that has ended, or that waits for another child, starts none.';
     end if;
-    if not exists (
-      select from public.archon_workflow_template_versions as v
-      where v.id = given.workflow_version_id and v.workflow_template_id = given.workflow_template_id
-    ) then
+    select t.name as workflow_name, t.priority, t.updated_at, v.version_number, v.version_tag into template
+    from public.archon_workflow_template_versions as v
+    join public.archon_workflow_templates as t on t.id = v.workflow_template_id
+    where v.id = given.workflow_version_id and t.id = given.workflow_template_id;
+    if not found then
       raise exception using
         errcode = 'AW002',
         message = format(
           'template %s has no version with the id %s', given.workflow_template_id, given.workflow_version_id
         ),
         hint = 'Read the template again; it may have been deleted.';
+    elsif template.updated_at <> (execution ->> 'template_updated_at')::timestamptz then
+      raise exception using
+        errcode = 'AW110',
+        message = format('template %L has changed since it was read', template.workflow_name),
+        hint = 'Read the template again and create the execution from that.';
     end if;
 
     if is_limited then
       perform public.archon_workflow_make_room(given.workflow_template_id, may_be_refused => true);
     end if;
 
-    -- A child made while its parent is being paused or cancelled is told so too.
-    requests := coalesce(jsonb_path_query_array(
-      parent.control_requests,
-      '$[*] ? (@.action == "pause" || @.action == "resume" || @.action == "cancel")'
-    ), '[]');
-    insert into public.archon_workflow_executions (
+    -- Whoever is to advance it owns it from its first version on, unless it has to wait for a place or has
+    -- something to do with its parent first: then it is taken like any other.
+    moment := case
+      when taker is not null and not is_limited and requests = '[]'
+        and not (taker ? 'offered_tools' and exists (
+          select from unnest(given.required_tools) as tool where not taker -> 'offered_tools' ? tool
+        ))
+      then clock_timestamp()
+    end;
+    insert into public.archon_workflow_executions as x (
       id, workflow_template_id, workflow_version_id, triggered_by, trigger_context, input_parameters,
       execution_context, total_steps, timeout_seconds, idempotency_key, parent_execution_id, parent_step_path,
-      root_execution_id, link_depth, caller, control_requests, priority, place, wake_at, required_tools
+      root_execution_id, link_depth, caller, control_requests, priority, place, wake_at, required_tools,
+      owner_id, lease_expires_at, fencing_token
     )
     values (
       given.id, given.workflow_template_id, given.workflow_version_id, given.triggered_by,
@@ -1085,19 +1238,29 @@ begin
       coalesce(given.trigger_context, '{}'), given.total_steps, given.timeout_seconds, given.idempotency_key,
       given.parent_execution_id, given.parent_step_path,
       coalesce(parent.root_execution_id, given.id), coalesce(parent.link_depth + 1, 0), given.caller, requests,
-      coalesce(given.priority, greatest(parent.priority, (
-        select t.priority from public.archon_workflow_templates as t where t.id = given.workflow_template_id
-      ))),
+      coalesce(given.priority, greatest(parent.priority, template.priority)),
       case when is_limited then 'awaited' end,
       case when is_limited and requests <> '[]' then clock_timestamp() end,
-      coalesce(given.required_tools, '{}')
+      coalesce(given.required_tools, '{}'),
+      case when moment is not null then taker ->> 'owner_id' end,
+      moment + make_interval(secs => (taker ->> 'lease_seconds')::double precision),
+      case when moment is null then 0 else 1 end
     )
-    on conflict do nothing;
+    on conflict do nothing
+    returning case when moment is not null then to_jsonb(x) end into row_made;
     if found then
-      if is_limited then
+      if moment is not null then
+        claim := jsonb_build_object(
+          'execution', row_made || jsonb_build_object(
+            'workflow_name', template.workflow_name, 'version_number', template.version_number,
+            'version_tag', template.version_tag
+          ),
+          'fencing_token', 1, 'taken_over', false, 'now', moment
+        );
+      elsif is_limited then
         perform public.archon_workflow_admit(given.workflow_template_id);
       end if;
-      if taker is not null then
+      if claim is null and taker is not null then
         claim := public.archon_workflow_claim_for(taker, given.id);
       end if;
       if claim is null then
@@ -1415,22 +1578,31 @@ begin
         pause_reason text, current_step_index integer, total_steps integer,
         progress_percentage double precision, execution_context jsonb, output_data jsonb, error_message text,
         error_details jsonb, workflow_version_id uuid, wake_at timestamptz, steps jsonb, log jsonb,
-        log_dropped integer, acknowledged jsonb
+        log_dropped integer, acknowledged jsonb, read_back boolean
       )
       where x.id = e.execution_id
         and x.fencing_token = e.fencing_token
         and x.owner_id is not null
         and x.journal_sequence + 1 = e.sequence
-      returning x.id, e.sequence, e.steps, x.control_requests
+      returning x.id, e.sequence, e.steps, x.control_requests, case when e.read_back then (
+        select to_jsonb(x) || jsonb_build_object(
+          'workflow_name', t.name, 'version_number', v.version_number, 'version_tag', v.version_tag
+        )
+        from public.archon_workflow_templates as t
+        join public.archon_workflow_template_versions as v on v.id = x.workflow_version_id
+        where t.id = x.workflow_template_id
+      ) end as execution
     ), written_step as (
       insert into public.archon_workflow_step_executions as old (
-        workflow_execution_id, position, step_path, step_index, step_name, step_type, step_config, status,
+        id, workflow_execution_id, position, step_path, step_index, step_name, step_type, step_config, status,
         attempt_number, max_attempts, run_number, poll_number, interruptions, generation, wake_at, awaiting,
         input_data, output_data, output_truncated, tool_name, tool_parameters, tool_result,
         sub_workflow_execution_id, context_updates, failure_handled, error_message, error_details, progress,
         updated_at, started_at, completed_at
       )
       select
+        -- A hash, not gen_random_uuid(): where Postgres is built without OpenSSL that one opens a file.
+        encode(substr(sha256(convert_to(w.id || '/' || s.step_path, 'UTF8')), 1, 16), 'hex')::uuid,
         w.id, w.sequence * 1000000 + s.place, s.step_path, s.step_index, s.step_name, s.step_type,
         s.step_config, s.status, coalesce(s.attempt_number, 1), coalesce(s.max_attempts, 1),
         coalesce(s.run_number, 1), coalesce(s.poll_number, 1), coalesce(s.interruptions, 0),
@@ -1488,7 +1660,8 @@ begin
           completed_at = excluded.completed_at
     )
     select jsonb_agg(jsonb_build_object(
-      'execution_id', w.id, 'sequence', w.sequence, 'accepted', true, 'control_requests', w.control_requests
+      'execution_id', w.id, 'sequence', w.sequence, 'accepted', true,
+      'control_requests', w.control_requests, 'execution', w.execution
     ))
     into answered from written_entry as w;
     if children is not null then
@@ -1978,7 +2151,13 @@ declare
     'archon_workflow_delete_schedule(uuid)',
     'archon_workflow_due_schedules(integer)',
     'archon_workflow_fire_schedule(jsonb)',
-    'archon_workflow_vital_signs()'
+    'archon_workflow_vital_signs()',
+    -- By those whose writes the constraints look at.
+    'archon_workflow_execution_is_sound(uuid, text, integer, text, text, integer, integer, double '
+    'precision, uuid, text, uuid, integer, text, integer, text, bigint, timestamptz, bigint, double '
+    'precision, timestamptz, timestamptz, timestamptz, timestamptz)',
+    'archon_workflow_step_is_sound(integer, text, text, integer, integer, integer, integer, integer, '
+    'integer, text, boolean, text, timestamptz, timestamptz)'
   ];
   trigger_functions text[] := array[
     'archon_workflow_touch()',

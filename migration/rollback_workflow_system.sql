@@ -14,10 +14,10 @@ begin
   perform pg_advisory_xact_lock(7021783291);
   if to_regprocedure('public.archon_workflow_schema_version()') is not null then
     execute 'select public.archon_workflow_schema_version()' into found_version;
-    if found_version > 4 then
+    if found_version > 5 then
       raise exception using
         errcode = 'AW201',
-        message = format('the database has schema version %s, this file removes version 4', found_version),
+        message = format('the database has schema version %s, this file removes version 5', found_version),
         hint = 'Use the file of the newer program; nothing was changed.';
     end if;
   end if;
@@ -73,7 +73,12 @@ drop function if exists
   public.archon_workflow_refuse_change(),
   public.archon_workflow_enter_status(),
   public.archon_workflow_announce(),
-  public.archon_workflow_apply_limit();
+  public.archon_workflow_apply_limit(),
+  public.archon_workflow_execution_is_sound(uuid, text, integer, text, text, integer, integer, double
+    precision, uuid, text, uuid, integer, text, integer, text, bigint, timestamptz, bigint, double
+    precision, timestamptz, timestamptz, timestamptz, timestamptz),
+  public.archon_workflow_step_is_sound(integer, text, text, integer, integer, integer, integer, integer,
+    integer, text, boolean, text, timestamptz, timestamptz);
 
 notify pgrst, 'reload schema';
 

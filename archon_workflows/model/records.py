@@ -219,6 +219,7 @@ class JournalEntry:
         acknowledged: ids of control requests that the owner has acted on.
         cancelled_children: executions that are to be cancelled together with all below them.
         release: give the lease back with this write (the execution ended, paused, or the owner stops).
+        read_back: answer with the execution's row as this write leaves it.
     """
 
     execution_id: UUID
@@ -231,6 +232,7 @@ class JournalEntry:
     acknowledged: Sequence[UUID] = ()
     cancelled_children: Sequence[UUID] = ()
     release: bool = False
+    read_back: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,12 +243,14 @@ class JournalAnswer:
         accepted: false: the token is stale and nothing was written.
         control_requests: those not yet acknowledged, oldest first.
         now: the database's clock, by which every timer of the project runs.
+        execution: the row, when the entry asked to read it back and was written just now.
     """
 
     execution_id: UUID
     accepted: bool
     control_requests: tuple[ControlRequest, ...]
     now: datetime
+    execution: ExecutionRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,6 +282,7 @@ class NewExecution:
     Attributes:
         caller: to whom it belongs; a child belongs to its parent's caller.
         priority: ``None``: the template's newest one, and at least the parent's.
+        template_updated_at: refuse it if the template has changed since; ``None``: that does not matter.
     """
 
     id: UUID
@@ -294,6 +299,7 @@ class NewExecution:
     parent_execution_id: UUID | None = None
     parent_step_path: str | None = None
     caller: str | None = None
+    template_updated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

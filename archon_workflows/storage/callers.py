@@ -166,7 +166,7 @@ class CallersRepository(Repository):
             execution = await self._repository.read_execution(execution_id)
         except NotFound:
             execution = None
-        if execution is not None and execution.caller == self._caller:
+        if execution is not None and self.shows(execution):
             return execution
         raise NotFound(
             f"There is no execution with the id {execution_id}.",
@@ -174,10 +174,14 @@ class CallersRepository(Repository):
             suggestion="List the executions to find the one that is meant.",
         )
 
+    def shows(self, execution: ExecutionRecord) -> bool:
+        """See ``Repository``."""
+        return execution.caller == self._caller
+
     async def read_executions(self, execution_ids: Sequence[UUID]) -> tuple[ExecutionRecord, ...]:
         """See ``Repository``."""
         found = await self._repository.read_executions(execution_ids)
-        return tuple(one for one in found if one.caller == self._caller)
+        return tuple(filter(self.shows, found))
 
     async def list_executions(
         self, which: ExecutionFilter, *, offset: int, limit: int

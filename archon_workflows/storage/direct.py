@@ -8,8 +8,6 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Self
 from uuid import UUID
 
-from pydantic import TypeAdapter
-
 from archon_workflows.errors import NotFound, did_you_mean
 from archon_workflows.model.records import (
     Announcement,
@@ -45,13 +43,13 @@ from archon_workflows.model.schedules import (
 )
 from archon_workflows.storage import rows, statements
 from archon_workflows.storage.repository import Repository
-from archon_workflows.storage.rows import RecordT, Row
+from archon_workflows.storage.rows import RecordT, Row, RowReader
 from archon_workflows.storage.sessions import (
-    Pool,
+    HeldSessions,
     Session,
     SessionLimits,
-    open_pool,
     open_session,
+    open_sessions,
     repeated,
     translated,
 )
@@ -59,28 +57,28 @@ from archon_workflows.storage.watching import announcements
 
 
 class DirectRepository(Repository):
-    """The repository over a pool of sessions; open it with ``connect``.
+    """The repository over several sessions; open it with ``connect``.
 
     Args:
-        pool: sessions that ``open_pool`` prepared.
+        sessions: that ``open_sessions`` prepared.
         url: where ``watch`` opens its own session.
     """
 
-    def __init__(self, pool: Pool, url: str, limits: SessionLimits) -> None:
+    def __init__(self, sessions: HeldSessions, url: str, limits: SessionLimits) -> None:
         self.url = url
-        self._pool = pool
+        self._sessions = sessions
         self._limits = limits
 
     @classmethod
     async def connect(cls, url: str, *, pool_size: int = 8, limits: SessionLimits | None = None) -> Self:
-        """Open the pool; the first of its sessions is connected on return.
+        """Open the sessions; the first of them is connected on return.
 
         Raises:
             StorageError: the database cannot be reached (``database_unavailable``), refuses the login, or
                 the URL is of a transaction pooler.
         """
         limits = limits or SessionLimits()
-        return cls(await open_pool(url, limits, size=pool_size), url, limits)
+        return cls(await open_sessions(url, limits, size=pool_size), url, limits)
 
     async def save_template(self, save: TemplateSave) -> TemplateRecord:
         """See ``Repository``."""
@@ -330,22 +328,26 @@ class DirectRepository(Repository):
         """See ``Repository``; calls under way are finished first, within the time limit of a statement."""
         try:
             async with translated():
-                await self._pool.close()
+                await self._sessions.close()
         finally:
-            self._pool.terminate()
+            self._sessions.terminate()
 
     async def _open_session(self) -> Session:
         return await open_session(self.url, self._limits)
 
     async def _value(self, statement: str, *arguments: Any) -> Any:
         """Return the first column of the first row."""
-        return await repeated(lambda: self._pool.fetchval(statement, *arguments))
+        return await repeated(
+            lambda: self._sessions.call(lambda session: session.fetchval(statement, *arguments))
+        )
 
     async def _rows(self, statement: str, *arguments: Any) -> Sequence[Row]:
-        return await repeated(lambda: self._pool.fetch(statement, *arguments))
+        return await repeated(
+            lambda: self._sessions.call(lambda session: session.fetch(statement, *arguments))
+        )
 
 
-def _page(adapter: TypeAdapter[RecordT], found: Sequence[Row]) -> Page[RecordT]:
+def _page(reader: RowReader[RecordT], found: Sequence[Row]) -> Page[RecordT]:
     """Read a page whose rows carry ``total``; an empty page is one row of nulls."""
     records = [dict(row) for row in found if row["created_at"] is not None]
-    return Page(rows.records_of(adapter, records), found[0]["total"])
+    return Page(rows.records_of(reader, records), found[0]["total"])

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from archon_workflows.errors import StorageError
 from archon_workflows.storage.sessions import Session, SessionLimits, open_session, translated
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 """What ``archon_workflow_schema_version()`` answers in a database that this program can use."""
 
 SchemaState = Literal["missing", "older", "current", "newer"]

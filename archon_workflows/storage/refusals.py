@@ -23,6 +23,7 @@ _CONFLICTS: Final = {
     "AW107": "journal_gap",
     "AW108": "version_is_immutable",
     "AW109": "too_many_executions",
+    "AW110": "template_changed",
 }
 _MIGRATIONS: Final = {"AW201": "schema_newer", "AW202": "foreign_tables"}
 

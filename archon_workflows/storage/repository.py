@@ -106,8 +106,9 @@ class Repository(Protocol):
         Raises:
             NotFound: the version does not exist.
             Conflict: the idempotency key names an execution of another template
-                (``idempotency_key_reused``), the parent has ended (``parent_ended``), or the template's limit
-                is reached and rejects further executions (``too_many_executions``).
+                (``idempotency_key_reused``), the parent has ended (``parent_ended``), the template's limit
+                is reached and rejects further executions (``too_many_executions``), or the template has
+                changed since ``template_updated_at`` (``template_changed``).
         """
         ...
 
@@ -122,6 +123,11 @@ class Repository(Protocol):
             NotFound: ``execution_not_found``.
         """
         ...
+
+    def shows(self, execution: ExecutionRecord) -> bool:
+        """Whether whoever reads through this repository may see an execution that is known already."""
+        del execution
+        return True
 
     async def read_executions(self, execution_ids: Sequence[UUID]) -> tuple[ExecutionRecord, ...]:
         """Return those of the executions that exist, in no order."""

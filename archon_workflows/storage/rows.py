@@ -6,7 +6,9 @@ Not here: how the JSON travels. The keys are those that the functions of the mig
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from functools import cached_property
+from types import UnionType
+from typing import Any, Final, Generic, TypeVar, cast
 from uuid import UUID
 
 from pydantic import TypeAdapter
@@ -39,21 +41,47 @@ RecordT = TypeVar("RecordT")
 Row = Mapping[str, Any]
 HeldLease = tuple[UUID, int]
 
-TEMPLATES: Final = TypeAdapter(TemplateRecord)
-VERSIONS: Final = TypeAdapter(VersionRecord)
-EXECUTIONS: Final = TypeAdapter(ExecutionRecord)
-STEPS: Final = TypeAdapter(StepRecord)
-CLAIMS: Final = TypeAdapter(tuple[Claim, ...])
-TREE_COUNTS: Final = TypeAdapter(TreeCount)
-CREATED: Final = TypeAdapter(CreatedExecution)
-WORKERS: Final = TypeAdapter(WorkerRecord)
-PROSPECT: Final = TypeAdapter(Prospect)
-SCHEDULES: Final = TypeAdapter(ScheduleRecord)
-DUE_SCHEDULES: Final = TypeAdapter(DueSchedules)
-FIRED: Final = TypeAdapter[Fired | None](Fired | None)
-QUEUES: Final = TypeAdapter[Queue | None](Queue | None)
-_REQUESTS: Final = TypeAdapter(tuple[ControlRequest, ...])
-_MOMENT: Final = TypeAdapter(datetime)
+
+class RowReader(Generic[RecordT]):
+    """Reads a row, or a value that a function answers, as a record.
+
+    It is made when it is first used: all of them together would take a tenth of a program's start.
+
+    Args:
+        record: the type.
+    """
+
+    def __init__(self, record: type[RecordT] | UnionType) -> None:
+        self._record = record
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[RecordT]:
+        return TypeAdapter(cast("type[RecordT]", self._record))
+
+    def validate_python(self, row: object) -> RecordT:
+        """Return the record.
+
+        Raises:
+            pydantic.ValidationError: the row is not one of this project's.
+        """
+        return self._adapter.validate_python(row)
+
+
+TEMPLATES: Final = RowReader(TemplateRecord)
+VERSIONS: Final = RowReader(VersionRecord)
+EXECUTIONS: Final = RowReader(ExecutionRecord)
+STEPS: Final = RowReader(StepRecord)
+CLAIMS: Final = RowReader(tuple[Claim, ...])
+TREE_COUNTS: Final = RowReader(TreeCount)
+CREATED: Final = RowReader(CreatedExecution)
+WORKERS: Final = RowReader(WorkerRecord)
+PROSPECT: Final = RowReader(Prospect)
+SCHEDULES: Final = RowReader(ScheduleRecord)
+DUE_SCHEDULES: Final = RowReader(DueSchedules)
+FIRED: Final = RowReader[Fired | None](Fired | None)
+QUEUES: Final = RowReader[Queue | None](Queue | None)
+_REQUESTS: Final = RowReader(tuple[ControlRequest, ...])
+_MOMENT: Final = RowReader(datetime)
 
 _CHANGE_COLUMNS: Final = tuple(column.name for column in fields(ExecutionChange))
 _LOG_KEYS: Final = tuple(key.name for key in fields(LogEntry))
@@ -65,9 +93,9 @@ _FIRING_KEYS: Final = tuple(key.name for key in fields(Firing) if key.name != "e
 _REQUEST_KEYS: Final = tuple(key.name for key in fields(ControlRequest))
 
 
-def records_of(adapter: TypeAdapter[RecordT], rows: Sequence[Row]) -> tuple[RecordT, ...]:
+def records_of(reader: RowReader[RecordT], rows: Sequence[Row]) -> tuple[RecordT, ...]:
     """Read rows, each a mapping from column to value; columns that the record does not have are ignored."""
-    return tuple(adapter.validate_python(row) for row in rows)
+    return tuple(reader.validate_python(row) for row in rows)
 
 
 def fingerprints_json(save: TemplateSave) -> dict[str, JsonValue]:
@@ -106,6 +134,8 @@ def entry_json(entry: JournalEntry) -> dict[str, JsonValue]:
         letter["cancelled_children"] = list(entry.cancelled_children)
     if entry.release:
         letter["release"] = True
+    if entry.read_back:
+        letter["read_back"] = True
     return letter
 
 
@@ -155,11 +185,13 @@ def _answers(asked: Sequence[tuple[UUID, int]], letter: Row, number: str) -> tup
 
 def _answer(execution_id: UUID, answer: Row, now: datetime) -> JournalAnswer:
     requests = answer["control_requests"]
+    execution = answer.get("execution")
     return JournalAnswer(
         execution_id=execution_id,
         accepted=answer["accepted"],
         control_requests=_REQUESTS.validate_python(requests) if requests else (),
         now=now,
+        execution=EXECUTIONS.validate_python(execution) if execution is not None else None,
     )
 
 

@@ -70,6 +70,10 @@ class Session(Queries, Protocol):
 
     _transport: asyncio.Transport
 
+    def is_closed(self) -> bool:
+        """Whether the connection is gone."""
+        ...
+
     def add_termination_listener(self, callback: Callable[[object], None]) -> None:
         """Call back when the connection is gone."""
         ...
@@ -91,8 +95,20 @@ class Session(Queries, Protocol):
         ...
 
 
-class Pool(Queries, Protocol):
-    """Sessions that are shared."""
+class Pool(Protocol):
+    """Where sessions come from."""
+
+    def terminate(self) -> None:
+        """Drop every connection without a word to the server."""
+        ...
+
+    async def acquire(self) -> Session:
+        """Take a session."""
+        ...
+
+    async def release(self, connection: Session) -> None:
+        """Give a session back, whatever became of it."""
+        ...
 
     async def close(self) -> None:
         """Wait for calls under way, then close every session."""
@@ -111,8 +127,62 @@ class SessionLimits:
     unacknowledged: float = 20.0
 
 
-async def open_pool(url: str, limits: SessionLimits, *, size: int) -> Pool:
-    """Open a pool of at most ``size`` sessions, of which one is connected at once.
+class HeldSessions:
+    """Calls on sessions of a pool that stay taken in between; whoever called last is the first to go again.
+
+    Giving a session back to the pool and taking another costs a third of what a short call costs this
+    process, and a server process that has just worked answers faster than one that has slept.
+
+    Args:
+        pool: nobody else takes sessions from it.
+        size: how many there are.
+    """
+
+    def __init__(self, pool: Pool, size: int) -> None:
+        self._pool = pool
+        self._size = size
+        self._free = asyncio.Semaphore(size)
+        self._idle: list[Session] = []
+
+    async def call(self, query: Callable[[Session], Awaitable[ResultT]]) -> ResultT:
+        """Return what a query on one of the sessions returns."""
+        async with self._free:
+            session = await self._take()
+            try:
+                result = await query(session)
+            except BaseException:
+                await self._pool.release(session)
+                raise
+            self._idle.append(session)
+            return result
+
+    async def _take(self) -> Session:
+        while self._idle:
+            session = self._idle.pop()
+            if not session.is_closed():
+                return session
+            await self._pool.release(session)
+        return await self._pool.acquire()
+
+    async def close(self) -> None:
+        """Close every session; calls under way are finished first, later ones are refused."""
+        for _ in range(self._size):
+            await self._free.acquire()
+        try:
+            while self._idle:
+                await self._pool.release(self._idle.pop())
+            await self._pool.close()
+        finally:
+            for _ in range(self._size):
+                self._free.release()
+
+    def terminate(self) -> None:
+        """Drop every connection without a word to the server."""
+        self._pool.terminate()
+
+
+async def open_sessions(url: str, limits: SessionLimits, *, size: int) -> HeldSessions:
+    """Open at most ``size`` sessions, of which one is connected at once.
 
     Raises:
         StorageError: the database cannot be reached or refuses the login, or the URL is of a transaction
@@ -125,9 +195,10 @@ async def open_pool(url: str, limits: SessionLimits, *, size: int) -> Pool:
         await _read_json(session)
 
     async with translated():
-        return await _driver.create_pool(
+        pool: Pool = await _driver.create_pool(
             url, min_size=1, max_size=size, init=prepare, reset=_leave_as_it_is, **_client_limits(limits)
         )
+    return HeldSessions(pool, size)
 
 
 async def open_session(url: str, limits: SessionLimits, *, reads_json: bool = True) -> Session:

@@ -28,7 +28,7 @@ LEASE = 60.0
 EXPIRED = -1.0
 """A lease of this many seconds has run out when it is given."""
 
-ENTRY_PARTS = ("steps", "log", "log_dropped", "acknowledged", "cancelled_children", "release")
+ENTRY_PARTS = ("steps", "log", "log_dropped", "acknowledged", "cancelled_children", "release", "read_back")
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 

@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 
 import anyio
 import pytest
-from samples import NOON, Owner, created, new, save, saved, step
+from samples import LEASE, NOON, Owner, claimed, created, document, new, save, saved, step
 
 from archon_workflows.errors import Conflict, NotFound
-from archon_workflows.model.records import CreatedExecution, ExecutionFilter, StepFilter
+from archon_workflows.model.records import CreatedExecution, ExecutionFilter, StepFilter, Taker
 from archon_workflows.storage.repository import Repository
 
 
@@ -86,6 +86,39 @@ async def test_a_version_must_exist_and_be_of_the_template(repository: Repositor
         with pytest.raises(NotFound) as missing:
             await repository.create_execution(new(one, workflow_version_id=version_id))
         assert missing.value.code == "version_not_found"
+
+
+async def test_a_template_that_has_changed_since_it_was_read_is_not_run(repository: Repository) -> None:
+    read = await saved(repository)
+    changed = await repository.save_template(save(read.id, document=document(title="Newer")))
+    for taker in (None, Taker(owner_id="me", lease_seconds=LEASE)):
+        with pytest.raises(Conflict) as refused:
+            await repository.create_execution(new(read, template_updated_at=read.updated_at), taker=taker)
+        assert refused.value.code == "template_changed"
+    assert (await repository.list_executions(ExecutionFilter(), offset=0, limit=1)).total == 0
+    made = await repository.create_execution(new(changed, template_updated_at=changed.updated_at))
+    assert not made.existed
+
+
+async def test_what_is_created_for_its_taker_is_as_what_is_claimed_afterwards(repository: Repository) -> None:
+    template = await saved(repository)
+    taker = Taker(owner_id="me", lease_seconds=LEASE, offered_tools=("server/tool", "other"))
+    made = await repository.create_execution(new(template, required_tools=("server/tool",)), taker=taker)
+    assert made.claim is not None
+    assert made.claim.execution == await repository.read_execution(made.id)
+    assert (made.claim.fencing_token, made.claim.taken_over) == (1, False)
+    assert made.claim.execution.owner_id == "me"
+    later = (await repository.create_execution(new(template))).id
+    claim = await claimed(repository, later)
+    assert (claim.fencing_token, claim.taken_over) == (1, False)
+
+
+async def test_an_execution_is_not_created_for_a_taker_without_its_tools(repository: Repository) -> None:
+    template = await saved(repository)
+    taker = Taker(owner_id="me", lease_seconds=LEASE, offered_tools=("other",))
+    made = await repository.create_execution(new(template, required_tools=("server/tool",)), taker=taker)
+    assert made.claim is None
+    assert (await repository.read_execution(made.id)).owner_id is None
 
 
 async def test_a_child_knows_its_root_and_depth(repository: Repository) -> None:

@@ -14,6 +14,30 @@ from archon_workflows.model.records import JournalEntry
 from archon_workflows.storage.repository import Repository
 
 
+async def test_an_entry_is_answered_with_the_row_that_it_leaves_if_asked_to(
+    repository: Repository,
+) -> None:
+    owner = await Owner.of_new(repository)
+    assert (await owner.write("running", output_data={"n": 1})).execution is None
+    last = owner.entry("completed", output_data={"n": 2}, release=True, read_back=True)
+    (written,) = await repository.record([last])
+    assert written.execution == await owner.row()
+    (repeated,) = await repository.record([last])
+    assert (repeated.accepted, repeated.execution) == (True, None)
+
+
+async def test_the_row_of_a_step_is_the_same_row_for_ever(repository: Repository, sql: Sql) -> None:
+    one, other = await Owner.of_new(repository), await Owner.of_new(repository)
+    ids = "select array_agg(id order by workflow_execution_id) from public.archon_workflow_step_executions"
+    for owner in (one, other):
+        await owner.write("running", steps=[step("a")])
+    before = await sql.value(ids)
+    assert len(set(before)) == 2
+    for owner in (one, other):
+        await owner.write(steps=[step("a", status="completed", completed_at=NOON)])
+    assert await sql.value(ids) == before
+
+
 async def test_an_entry_writes_the_execution_its_steps_and_its_log(repository: Repository) -> None:
     owner = await Owner.of_new(repository)
     done = step(

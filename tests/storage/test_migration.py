@@ -188,8 +188,8 @@ async def test_tables_from_elsewhere_are_left_alone(empty_database_url: str) -> 
 
 DAMAGE = [
     (
-        "alter table archon_workflow_executions drop constraint paused_has_a_reason",
-        ["constraint paused_has_a_reason on archon_workflow_executions"],
+        "alter table archon_workflow_executions drop constraint row_is_sound",
+        ["constraint row_is_sound on archon_workflow_executions"],
     ),
     (
         "drop index archon_workflow_templates_by_tag",

@@ -146,7 +146,7 @@ async def test_readers_call_no_function(migrated: str, role: str) -> None:
     session = await _session(migrated, role)
     refused = {call: await _refused(session, f"select {call}") for call in calls}
     session.terminate()
-    assert len(calls) == 29
+    assert len(calls) == 31
     assert set(refused.values()) == {"42501"}
 
 

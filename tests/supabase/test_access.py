@@ -94,7 +94,7 @@ def test_each_role_reads_what_it_may_and_nothing_else(project: Project, seeds: S
 
 async def test_only_the_service_role_writes_and_calls(project: Project, mode: str, project_age: Age) -> None:
     functions = await ask(project, FUNCTIONS)
-    assert len(functions) == 29
+    assert len(functions) == 31
     callers = CALLERS if project_age == "old" else NEWER_CALLERS
     assert set(refusals(project, functions, callers["anon"]).values()) == {FORBIDDEN}, mode
     assert set(refusals(project, functions, callers["authenticated"]).values()) == {FORBIDDEN}
