@@ -7,19 +7,27 @@ from uuid import UUID
 
 import anyio
 
+from archon_workflows.model.records import ExecutionRecord
+
 LOOK_AGAIN_SECONDS = 1.0
 LOOKS_PER_SECOND = 100
 
 
 class Change:
-    """Something that is expected to happen to one execution."""
+    """Something that is expected to happen to one execution.
+
+    Attributes:
+        row: what the execution's owner here left in the database, where that is known when it has happened.
+    """
 
     def __init__(self, *, only_settled: bool) -> None:
         self.only_settled = only_settled
+        self.row: ExecutionRecord | None = None
         self._happened = anyio.Event()
 
-    def happen(self) -> None:
+    def happen(self, row: ExecutionRecord | None) -> None:
         """Wake who waits."""
+        self.row = row
         self._happened.set()
 
     async def within(self, seconds: float) -> None:
@@ -29,7 +37,7 @@ class Change:
 
 
 class Changes:
-    """Wakes those who wait for an execution: a hint to look again, never the news itself."""
+    """Wakes those who wait for an execution: a hint to look again, or the row that its owner here left."""
 
     def __init__(self) -> None:
         self._expected: defaultdict[UUID, set[Change]] = defaultdict(set)
@@ -39,11 +47,15 @@ class Changes:
         """How long to trust in hints before looking: longer when many wait, so that all looks stay few."""
         return max(LOOK_AGAIN_SECONDS, len(self._expected) / LOOKS_PER_SECOND)
 
-    def tell(self, execution_id: UUID, *, settled: bool) -> None:
-        """Wake who waits for this execution; ``settled``: its status may have changed."""
+    def are_expected(self, execution_id: UUID) -> bool:
+        """Whether anybody waits for this execution."""
+        return execution_id in self._expected
+
+    def tell(self, execution_id: UUID, *, settled: bool, row: ExecutionRecord | None = None) -> None:
+        """Wake who waits for this execution; ``settled``: its status may have changed, to that of ``row``."""
         for change in self._expected.get(execution_id, ()):
             if settled or not change.only_settled:
-                change.happen()
+                change.happen(row)
 
     @contextmanager
     def expected(self, execution_id: UUID, *, only_settled: bool) -> Generator[Change]:

@@ -25,6 +25,7 @@ class Children:
     Args:
         start: creates a child, and lets this process advance it at once if it executes at all.
         take: lets this process advance a child that is there.
+        owns: whether this process advances an execution.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Children:
         *,
         start: Callable[[Create], Awaitable[CreatedExecution]],
         take: Callable[[UUID], Awaitable[None]],
+        owns: Callable[[UUID], bool],
     ) -> None:
         self._repository = repository
         self._launcher = launcher
@@ -43,6 +45,7 @@ class Children:
         self._clock = clock
         self._start = start
         self._take = take
+        self._owns = owns
 
     async def run(self, parent_id: UUID, command: StartChild, secret: frozenset[str]) -> ChildFinished:
         """Create the child unless it exists, and return when it has ended.
@@ -83,6 +86,11 @@ class Children:
         """Wait for the child, and advance it here whenever nobody else does, even if there is no room."""
         while True:
             with self._changes.expected(child_id, only_settled=True) as change:
+                if self._owns(child_id):
+                    await change.within(LOOK_AGAIN_SECONDS)
+                    if change.row is not None and change.row.status in TERMINAL_STATUSES:
+                        return change.row
+                    continue
                 child = await until_database_answers(lambda: self._repository.read_execution(child_id))
                 if child.status in TERMINAL_STATUSES:
                     return child

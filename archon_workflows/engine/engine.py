@@ -87,7 +87,13 @@ class Engine:
         self._clock = clock
         self._journal = Journal(repository, clock)
         self._children = Children(
-            repository, launcher, self.changes, clock, start=self._start_child, take=self._take_child
+            repository,
+            launcher,
+            self.changes,
+            clock,
+            start=self._start_child,
+            take=self._take_child,
+            owns=self.owns,
         )
         self._effects = Effects(
             caller=caller,
@@ -95,13 +101,15 @@ class Engine:
             clock=clock,
             run_child=self._children.run,
             hint=self._hint,
-            changed=lambda execution_id, settled: self.changes.tell(execution_id, settled=settled),
+            changed=partial(self.changes.tell, settled=False),
+            is_awaited=self.changes.are_expected,
         )
         self._pace = Pace(limits.starts_per_second, steady_seconds)
         self._owners: dict[UUID, Owner] = {}
         self._preparing: set[UUID] = set()
         self._started_here: set[UUID] = set()
         self._wanted = 0
+        self._left_behind = False
         self._work_may_be_there = anyio.Event()
         self._renewal_wanted = anyio.Event()
         self._fewer_owned = anyio.Event()
@@ -286,12 +294,12 @@ class Engine:
             logger.warning("Execution %s stopped here: %s", execution_id, error)
             await self._give_back(claim)
         finally:
-            self._owners.pop(execution_id, None)
+            owner = self._owners.pop(execution_id, None)
             self._preparing.discard(execution_id)
             self._fewer_owned.set()
-            if not self._limits.is_dispatched:
+            if claim.execution.place is not None or self._left_behind or self._started_here:
                 self._work_may_be_there.set()
-        self.changes.tell(execution_id, settled=True)
+        self.changes.tell(execution_id, settled=True, row=owner.row_left if owner is not None else None)
 
     async def _advance_claimed(self, claim: Claim, lease: Lease) -> bool:
         prepared = await self._preparation.prepare(claim, self._journal)
@@ -360,9 +368,10 @@ class Engine:
             await self._renew()
         limit = (max(self._room, 0) + 1) // 2
         found = await self._claim(limit=limit)
+        self._left_behind = found == limit
         if found < limit or limit == 0:
             await self._claim_started_here()
-        return limit > 0 and found == limit
+        return limit > 0 and self._left_behind
 
     async def _claim_started_here(self) -> None:
         """Take what this process started while it had no room, even if it needs tools unknown here."""

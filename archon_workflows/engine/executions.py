@@ -125,6 +125,9 @@ class Executions:
                 left = ends_at - monotonic()
                 if only_settled and left > 0 and self._engine.owns(execution_id):
                     await change.within(left)
+                    row = change.row
+                    if row is not None and _is_awaited(row, since) and self._repository.shows(row):
+                        return row
                     continue
                 execution = await self._repository.read_execution(execution_id)
                 if on_change is not None and seen not in (None, execution.updated_at):

@@ -1,13 +1,15 @@
 """The journal: every write of every owner, many executions to a round trip.
 
-While one round trip is under way, what becomes ready waits for the next; so a lone execution never waits
-for company, and sixty-four share their commits (group commit, as databases do it).
+A lone execution never waits for company, and sixty-four share their commits (group commit, as databases do
+it). Two round trips may be under way: while the database writes for one half of many executions, this
+process goes on with the other.
 """
 
 import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import anyio
 
@@ -19,8 +21,12 @@ from archon_workflows.storage.repository import Repository
 
 logger = logging.getLogger(__name__)
 
-LONGEST_PAUSE_SECONDS = 5.0
-LARGEST_BATCH = 256
+LONGEST_PAUSE_SECONDS: Final = 5.0
+LARGEST_BATCH: Final = 256
+WRITERS: Final = 2
+
+WORTH_SHARING: Final = 16
+"""From so many entries on, what waits is shared out between the writers that have nothing to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +46,14 @@ class _Waiting:
 
 
 class Journal:
-    """Collects entries and writes them; one ``run`` task serves all owners of a process."""
+    """Collects entries and writes them while ``run`` runs; one journal serves all owners of a process."""
 
     def __init__(self, repository: Repository, clock: DatabaseClock) -> None:
         self._repository = repository
         self._clock = clock
         self._waiting: list[_Waiting] = []
-        self._arrived = asyncio.Event()
+        self._writers: asyncio.TaskGroup | None = None
+        self._writing = 0
 
     async def write(self, entry: JournalEntry) -> JournalAnswer:
         """Write an entry; return when it is durable, however long the database is away or locked to us.
@@ -56,17 +63,33 @@ class Journal:
         """
         answer: asyncio.Future[JournalAnswer] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(entry, answer))
-        self._arrived.set()
+        self._call_writer()
         return await answer
 
     async def run(self) -> None:
         """Serve owners until cancelled."""
-        while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            while self._waiting:
-                batch, self._waiting = self._waiting[:LARGEST_BATCH], self._waiting[LARGEST_BATCH:]
-                await self._write(batch)
+        async with asyncio.TaskGroup() as self._writers:
+            self._call_writer()
+            await asyncio.get_running_loop().create_future()
+
+    def _call_writer(self) -> None:
+        """Have what waits written; what else becomes ready in this turn of the loop goes with it."""
+        if self._writing < WRITERS and self._waiting and self._writers is not None:
+            self._writing += 1
+            self._writers.create_task(self._write_waiting())
+
+    async def _write_waiting(self) -> None:
+        while batch := self._take_batch():
+            await self._write(batch)
+        self._writing -= 1
+
+    def _take_batch(self) -> Sequence[_Waiting]:
+        size = len(self._waiting)
+        if size >= WORTH_SHARING:
+            size = min(-(-size // (WRITERS + 1 - self._writing)), LARGEST_BATCH)
+        batch, self._waiting = self._waiting[:size], self._waiting[size:]
+        self._call_writer()
+        return batch
 
     async def _write(self, batch: Sequence[_Waiting]) -> None:
         try:

@@ -1,11 +1,13 @@
 """From a request to an execution in the database: which version, with which input, allowed or not."""
 
+from dataclasses import replace
+from typing import Final
 from uuid import UUID, uuid4
 
 from archon_workflows.engine.plans import Plans
 from archon_workflows.engine.vault import Vault
 from archon_workflows.engine.verbs import RunRequest
-from archon_workflows.errors import Conflict, InvalidParameters, NotFound
+from archon_workflows.errors import Conflict, InvalidParameters, NotFound, StorageError, WorkflowError
 from archon_workflows.expressions.values import is_object
 from archon_workflows.interpreter import Plan, StartChild
 from archon_workflows.model.json_values import InvalidJson, normalise
@@ -15,9 +17,13 @@ from archon_workflows.model.records import CreatedExecution, NewExecution, Taker
 from archon_workflows.storage.callers import seen_by
 from archon_workflows.storage.repository import Repository
 
+TEMPLATES_KEPT: Final = 256
+
 
 class Launcher:
     """Creates executions; advancing them is the engine's.
+
+    It remembers templates: the database refuses to create an execution from one that has changed since.
 
     Args:
         max_link_depth: how deep links may go; the first execution has depth 0.
@@ -36,6 +42,7 @@ class Launcher:
         self._repository = repository
         self._plans = plans
         self._vault = vault
+        self._templates: dict[str, TemplateRecord] = {}
         self._max_link_depth = max_link_depth
         self._max_minutes = max_minutes
 
@@ -50,8 +57,37 @@ class Launcher:
             Conflict: the template's status does not allow a run, the idempotency key is taken, or the
                 template's limit rejects another execution (``too_many_executions``).
         """
-        new, warnings = await self.drawn_up(request)
+        remembered = self._templates.get(request.workflow)
+        if remembered is not None:
+            try:
+                return await self._launch(request, taker, remembered)
+            except StorageError:
+                raise
+            except WorkflowError:
+                # Whether it is right to refuse is for the template to say as it is now.
+                self._templates.pop(request.workflow, None)
+        while True:
+            template = await self._repository.read_template(name=request.workflow)
+            try:
+                launched = await self._launch(request, taker, template)
+            except Conflict as error:
+                if error.code != "template_changed":
+                    raise
+            else:
+                self._remember(template)
+                return launched
+
+    async def _launch(
+        self, request: RunRequest, taker: Taker | None, template: TemplateRecord
+    ) -> tuple[CreatedExecution, tuple[str, ...]]:
+        new, warnings = await self._drawn_up(request, template)
+        new = replace(new, template_updated_at=template.updated_at)
         return await self._repository.create_execution(new, taker=taker), warnings
+
+    def _remember(self, template: TemplateRecord) -> None:
+        self._templates[template.name] = template
+        if len(self._templates) > TEMPLATES_KEPT:
+            del self._templates[next(iter(self._templates))]
 
     async def drawn_up(self, request: RunRequest) -> tuple[NewExecution, tuple[str, ...]]:
         """Return the execution that was asked for, with warnings; nothing is stored.
@@ -61,7 +97,11 @@ class Launcher:
             InvalidParameters: the input does not fit.
             Conflict: the template's status does not allow a run.
         """
-        template = await self._repository.read_template(name=request.workflow)
+        return await self._drawn_up(request, await self._repository.read_template(name=request.workflow))
+
+    async def _drawn_up(
+        self, request: RunRequest, template: TemplateRecord
+    ) -> tuple[NewExecution, tuple[str, ...]]:
         warnings = runnable(template, allow_draft=request.allow_draft)
         version_id = await self.version_of(template, request.version)
         plan = await self._plans.of_version(version_id)

@@ -49,7 +49,7 @@ from archon_workflows.interpreter import (
 )
 from archon_workflows.model.json_values import canonical_json
 from archon_workflows.model.outcomes import Outcome, StepError, Unknown
-from archon_workflows.model.records import ControlRequest, JournalAnswer, JournalEntry
+from archon_workflows.model.records import ControlRequest, ExecutionRecord, JournalAnswer, JournalEntry
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +64,8 @@ class Effects:
         run_child: starts the child (or finds it) and returns when it has ended; told which of the child's
             parameters hold a secret.
         hint: looks soon at an execution that may have something new.
-        changed: tells those who wait for the execution that something was recorded, and whether the
-            execution is released with it.
+        changed: tells those who wait for the execution's every change that something was recorded.
+        is_awaited: whether anybody waits for the execution.
     """
 
     caller: ToolCaller
@@ -73,7 +73,8 @@ class Effects:
     clock: DatabaseClock
     run_child: Callable[[UUID, StartChild, frozenset[str]], Awaitable[ChildFinished]]
     hint: Callable[[UUID], None]
-    changed: Callable[[UUID, bool], None]
+    changed: Callable[[UUID], None]
+    is_awaited: Callable[[UUID], bool]
 
 
 class Owner:
@@ -86,6 +87,9 @@ class Owner:
         lease: no tool is called when it may have run out.
         journal_sequence: the number of the last entry in the database.
         deadline_at: when the execution has run for ``timeout_minutes``.
+
+    Attributes:
+        row_left: the execution's row as the last entry left it, if anybody waited for that.
     """
 
     def __init__(
@@ -106,6 +110,7 @@ class Owner:
         self.execution_id = execution_id
         self.fencing_token = fencing_token
         self.lease = lease
+        self.row_left: ExecutionRecord | None = None
         self._root_id = root_id
         self._effects = effects
         self._interpreter = interpreter
@@ -220,9 +225,11 @@ class Owner:
             acknowledged=turn.acknowledged,
             cancelled_children=[one.child_id for one in turn.commands if isinstance(one, CancelChild)],
             release=turn.released,
+            read_back=turn.released and self._effects.is_awaited(self.execution_id),
         )
         answer = await self._effects.journal.write(entry)
-        self._effects.changed(self.execution_id, turn.released)
+        self._effects.changed(self.execution_id)
+        self.row_left = answer.execution
         self.take_requests(answer.control_requests)
         return answer
 

@@ -150,7 +150,7 @@ def leases_by_the_local_clock() -> None:
 def entries_acknowledged_before_they_are_durable() -> None:
     async def hasty(journal: Journal, entry: JournalEntry) -> JournalAnswer:
         journal._waiting.append(_Waiting(entry, asyncio.get_running_loop().create_future()))
-        journal._arrived.set()
+        journal._call_writer()
         return JournalAnswer(
             execution_id=entry.execution_id, accepted=True, control_requests=(), now=journal._clock.now()
         )

@@ -1,9 +1,11 @@
-"""Very many starts at once: they stand in line, and nobody else has to."""
+"""Starts: very many at once stand in line, and a template is run as it is, not as it was remembered."""
 
 import anyio
+import pytest
 from applications import Opener, action, save
 
 from archon_workflows.engine.verbs import RunRequest
+from archon_workflows.errors import Conflict, NotFound
 
 STARTED = 1_000
 
@@ -31,3 +33,35 @@ async def test_a_read_does_not_stand_in_line_behind_starts(opener: Opener) -> No
             overtaken_by.append(done - STARTED // 10)
     assert done == STARTED
     assert overtaken_by[0] < STARTED / 10
+
+
+async def test_a_template_that_another_process_changes_is_run_as_it_is_now(opener: Opener) -> None:
+    request = RunRequest(workflow="small")
+    async with opener() as one, opener(execute=False) as other:
+        await save(one, "small", action("a", "say", text="x"))
+        assert (await one.executions.start(request)).execution.version_number == 1
+
+        changed = {"name": "small", "steps": [action("b", "say", text="y")]}
+        await other.templates.update(changed, change_type="minor")
+        second = await one.executions.start(request)
+        assert second.execution.version_number == 2
+
+        parameters = {"n": {"type": "integer", "required": True}}
+        await other.templates.update({**changed, "parameters": parameters}, change_type="major")
+        third = await one.executions.start(RunRequest(workflow="small", parameters={"n": 1}))
+        assert third.execution.input_parameters == {"n": 1}
+
+        await other.templates.archive(name="small")
+        with pytest.raises(Conflict) as archived:
+            await one.executions.start(RunRequest(workflow="small", parameters={"n": 1}))
+        assert archived.value.code == "template_archived"
+
+
+async def test_whoever_waits_for_what_belongs_to_another_is_told_nothing(opener: Opener) -> None:
+    async with opener() as application:
+        mine, other = application.seen_by("ann"), application.seen_by("bob")
+        await save(mine, "small", action("a", "say", text="x"))
+        started = (await mine.executions.start(RunRequest(workflow="small"))).execution.id
+        with pytest.raises(NotFound):
+            await other.executions.wait(started, seconds=5)
+        assert (await mine.executions.wait(started, seconds=5)).status == "completed"
