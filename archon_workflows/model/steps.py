@@ -23,7 +23,10 @@ Expression = Annotated[str, StringConstraints(min_length=1, max_length=65_536)]
 class Document(BaseModel):
     """Base of everything that is parsed out of a template document."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+    # Built when the first template is parsed: a server that starts has none yet.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, defer_build=True
+    )
 
 
 class RepeatUntil(Document):
