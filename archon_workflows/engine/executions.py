@@ -31,8 +31,8 @@ from archon_workflows.model.records import (
 )
 from archon_workflows.storage.repository import Repository
 
-LAUNCHES_AT_ONCE = 16
-"""More would only stand before the database in front of those who want to read."""
+LAUNCHES_AT_ONCE = 4
+"""Half as many as a process has sessions: whoever wants to read or to record never waits for a launch."""
 SHORTEST_INTERVAL_SECONDS = 0.02
 
 

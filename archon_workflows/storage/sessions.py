@@ -159,7 +159,7 @@ class HeldSessions:
     async def _take(self) -> Session:
         while self._idle:
             session = self._idle.pop()
-            if not session.is_closed():
+            if not _is_lost(session):
                 return session
             await self._pool.release(session)
         return await self._pool.acquire()
@@ -312,6 +312,13 @@ async def repeated(call: Callable[[], Awaitable[ResultT]]) -> ResultT:
                 if _sqlstate(error) not in REPEAT_AT_ONCE:
                     raise
         return await call()
+
+
+def _is_lost(session: Session) -> bool:
+    try:
+        return session.is_closed()
+    except asyncpg.InterfaceError:
+        return True  # the pool has heard that the connection is gone, and has taken the session back
 
 
 def _invalid_url(cause: ValueError) -> StorageError:

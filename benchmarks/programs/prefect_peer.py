@@ -1,18 +1,39 @@
-"""Prefect: a flow of tasks whose results are kept, with its server in a process that it starts by itself."""
+"""Prefect: a flow of tasks whose results are kept, with its server in a process of its own.
+
+On the database that it comes with (SQLite): on Postgres it needs the extension ``pg_trgm``, which the embedded
+one does not have.
+"""
 
 import asyncio
+import contextlib
 import os
+import signal
+import socket
+import subprocess
 import sys
 import tempfile
+from collections.abc import Generator
+from pathlib import Path
+from time import sleep
+from urllib.request import urlopen
 
-os.environ["PREFECT_API_DATABASE_CONNECTION_URL"] = sys.argv[1]
-os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "true"
+START_SECONDS = 90
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+port = free_port()
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp()
+os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
 os.environ["PREFECT_LOGGING_LEVEL"] = "ERROR"
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 
-from prefect import flow, task
-from protocol import serve, timed
+from prefect import flow, task  # noqa: E402 - it reads the environment when it is imported
+from protocol import serve, timed  # noqa: E402 - likewise
 
 
 @task(persist_result=True)
@@ -27,6 +48,26 @@ async def workflow(count: int) -> int:
     return count
 
 
+@contextlib.contextmanager
+def server() -> Generator[None]:
+    """Start Prefect's server, and leave when it answers."""
+    command = [str(Path(sys.executable).with_name("prefect")), "server", "start", "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as process:
+        try:
+            wait_for(f"{os.environ['PREFECT_API_URL']}/health")
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+
+
+def wait_for(url: str) -> None:
+    for _ in range(START_SECONDS * 5):
+        with contextlib.suppress(OSError), urlopen(url, timeout=5):
+            return
+        sleep(0.2)
+    raise TimeoutError(f"Prefect's server does not answer at {url}")
+
+
 async def main() -> None:
     async def steps(executions: int, in_flight: int, steps: int) -> dict[str, float]:
         return await timed(lambda: workflow(steps), executions=executions, in_flight=in_flight)
@@ -34,4 +75,5 @@ async def main() -> None:
     await serve({"steps": steps})
 
 
-asyncio.run(main())
+with server():
+    asyncio.run(main())

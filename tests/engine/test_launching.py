@@ -1,13 +1,20 @@
 """Starts: very many at once stand in line, and a template is run as it is, not as it was remembered."""
 
+from uuid import UUID
+
 import anyio
 import pytest
 from applications import Opener, action, save
 
+from archon_workflows.engine.executions import LAUNCHES_AT_ONCE
 from archon_workflows.engine.verbs import RunRequest
 from archon_workflows.errors import Conflict, NotFound
+from archon_workflows.storage.sessions import SessionLimits, open_session
 
 STARTED = 1_000
+STANDING = """
+select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+"""
 
 
 async def test_a_read_does_not_stand_in_line_behind_starts(opener: Opener) -> None:
@@ -33,6 +40,32 @@ async def test_a_read_does_not_stand_in_line_behind_starts(opener: Opener) -> No
             overtaken_by.append(done - STARTED // 10)
     assert done == STARTED
     assert overtaken_by[0] < STARTED / 10
+
+
+async def test_nobody_waits_behind_launches_that_stand_before_a_lock(
+    opener: Opener, database_url: str
+) -> None:
+    async with opener(execute=False) as application:
+        await save(application, "small", action("a", "say", text="x"))
+        first = (await application.executions.start(RunRequest(workflow="small"))).execution.id
+        holder = await open_session(database_url, SessionLimits())
+        await holder.execute("begin; select from public.archon_workflow_templates for update")
+        launched: list[UUID] = []
+
+        async def start() -> None:
+            launched.append((await application.executions.start(RunRequest(workflow="small"))).execution.id)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(100):
+                tasks.start_soon(start)
+            with anyio.fail_after(5):
+                while await holder.fetchval(STANDING) < LAUNCHES_AT_ONCE:
+                    await anyio.lowlevel.checkpoint()
+                assert (await application.executions.read(first)).id == first
+            assert launched == []
+            await holder.execute("rollback")
+        assert len(launched) == 100
+        holder.terminate()
 
 
 async def test_a_template_that_another_process_changes_is_run_as_it_is_now(opener: Opener) -> None:
