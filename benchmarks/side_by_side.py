@@ -6,15 +6,18 @@ import json
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from archon_workflows.storage.sessions import SessionLimits, open_session
 from benchmarks.contestants import PROGRAMS, Contestant, Started, prepare, start
 from benchmarks.figures import OURS, Figures
+from benchmarks.project import running_project
 
 LEAN = Contestant(name="function a step", program="function_per_step.py")
 LANGGRAPH = ("langgraph>=1", "langgraph-checkpoint-postgres>=3", "psycopg[binary,pool]")
@@ -32,10 +35,13 @@ PEERS = (
 )
 SLOWEST = "Prefect"
 """Measured in the first two rounds alone, with few executions."""
+SUPABASE = "Supabase"
+TENANT = f"{OURS}, {SUPABASE}"
+"""The same program on the other tenant: through PostgREST, as a Supabase project has it."""
 
 TRANSPORTS = ("memory", "stdio", "http")
 STEPS = 10
-MOST_OF_SLOWEST = 64
+MOST_OF_SLOWEST = 16
 
 Figure = Callable[[Mapping[str, float]], float]
 """What an answer says in the unit of the table."""
@@ -72,7 +78,7 @@ def whole(rounds: int, without: Sequence[str]) -> Extent:
 
 def quick() -> Extent:
     """Return an extent that takes a minute, without peers."""
-    return Extent(rounds=1, without=[one.name for one in PEERS], executions={1: 10, 64: 64},
+    return Extent(rounds=1, without=[SUPABASE, *(one.name for one in PEERS)], executions={1: 10, 64: 64},
                   calling={1: 5, 64: 64}, items=1_000, in_memory=100, filled=5_000)  # fmt: skip
 
 
@@ -103,7 +109,7 @@ class SideBySide:
             name="pgbench", program="pgbench_steps.py", arguments=(str(self._pgbench),), database=LEAN.name
         )
         peers = [one for one in PEERS if one.name not in self._extent.without]
-        async with self._crew(ours, LEAN, pgbench, *peers) as crew:
+        async with self._tenants() as tenants, self._crew(ours, *tenants, LEAN, pgbench, *peers) as crew:
             for number in range(self._extent.rounds + 1):  # the first warms up
                 turned = crew[number % len(crew) :] + crew[: number % len(crew)]
                 for in_flight, executions in self._extent.executions.items():
@@ -113,7 +119,7 @@ class SideBySide:
     async def _ten_steps(self, one: Started, number: int, in_flight: int, executions: int) -> None:
         name = one.contestant.name
         is_slow = name == SLOWEST
-        if is_slow and (number > 2 or in_flight > MOST_OF_SLOWEST):  # noqa: PLR2004 - see above
+        if is_slow and (number > 2 or in_flight > (MOST_OF_SLOWEST if number else 1)):  # noqa: PLR2004 - see above
             return
         if is_slow or number == 0:
             executions = max(in_flight, 3)
@@ -161,13 +167,16 @@ class SideBySide:
             "resume after 100 recorded steps, ms": ("resume", {"steps": 100}, 1),
             f"resume after {items:,} recorded steps, ms": ("resume", {"steps": items}, 1),
         }
-        async with self._crew(self._ours("shapes")) as (one,):
+        async with self._tenants() as tenants, self._crew(self._ours("shapes"), *tenants) as crew:
             for _ in range(self._extent.rounds):
-                for title, (work, numbers, parts) in works.items():
+                for (title, (work, numbers, parts)), one in product(works.items(), crew):
+                    who = TENANT if one.contestant.name == TENANT else OURS
+                    if who == TENANT and items in numbers.values():
+                        continue
                     done = await one.do(work, **numbers)
-                    self._note(title, OURS, done, _thousandth(parts))
+                    self._note(title, who, done, _thousandth(parts))
                     if work == "items":
-                        self._note(title.replace("ms an item", "MB more"), OURS, done, _megabytes)
+                        self._note(title.replace("ms an item", "MB more"), who, done, _megabytes)
         async with self._crew(self._ours("memory")) as (fresh,):
             await fresh.do("steps", executions=20, in_flight=4, steps=1)
             done = await fresh.do("memory", executions=self._extent.in_memory)
@@ -202,6 +211,19 @@ class SideBySide:
 
     def _ours(self, what: str) -> Contestant:
         return Contestant(name=f"{OURS} {what}", program="archon.py", arguments=("none",))
+
+    @contextlib.asynccontextmanager
+    async def _tenants(self) -> AsyncGenerator[list[Contestant]]:
+        """Yield the program on a project of its own: a Postgres, PostgREST and a gateway, in a process."""
+        if SUPABASE in self._extent.without:
+            yield []
+            return
+        with running_project(Path(tempfile.mkdtemp(dir=self._folder))) as project:
+            at = project.addresses
+            yield [
+                Contestant(name=TENANT, program="archon.py", needs_database=False,
+                           arguments=("", "none", at["url"], at["key"]))
+            ]  # fmt: skip
 
     @contextlib.asynccontextmanager
     async def _crew(self, *contestants: Contestant) -> AsyncGenerator[list[Started]]:

@@ -1,56 +1,31 @@
 """How fast executions advance on the two tenants, and how many round trips a step takes.
 
-    PYTHONPATH=.:tests/supabase:tests/storage:tests/tool_servers python benchmarks/supabase_throughput.py
+    PYTHONPATH=.:tests/tool_servers python benchmarks/supabase_throughput.py
 
 Both tenants work on the same database, on this machine, with durable commits; the API is PostgREST behind the
 tests' gateway, in a process of its own. Executions are of 20 actions one after the other, which call a tool
 in this process. Each number is the best of three rounds.
 """
 
-import json
 import logging
-import subprocess
-import sys
 import tempfile
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import anyio
 from ledger import build
 from pydantic import SecretStr
-from supabase_projects import SECRET_KEY
 
 from archon_workflows.bootstrap import Application, open_application
 from archon_workflows.engine.verbs import RunRequest
 from archon_workflows.settings import Settings
+from benchmarks.project import ProjectProcess, running_project
 
 STEPS = 20
 ROUNDS = 3
 SIZES = (1, 64)
 JOURNAL = "/rest/v1/rpc/archon_workflow_record"
-
-
-class ProjectProcess:
-    """The project, and what it counted."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
-        self.addresses = self._answer()
-
-    def calls(self) -> dict[str, int]:
-        """Return how often each path was asked for since the last time."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        return json.loads(self._process.stdout.readline())
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +35,6 @@ class Measured:
     steps_a_second: float
     calls_a_step: float = 0.0
     journal_calls_a_step: float = 0.0
-
-
-@contextmanager
-def running_project(home: Path) -> Generator[ProjectProcess]:
-    program = Path(__file__).with_name("project_process.py")
-    process = subprocess.Popen(
-        [sys.executable, str(program), str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        yield ProjectProcess(process)
-    finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        process.wait(30)
 
 
 async def measure(settings: Settings, project: ProjectProcess, size: int) -> Measured:
@@ -111,7 +72,9 @@ async def main() -> None:
         own = Path(home)
         direct = Settings(home=own, database_url=SecretStr(project.addresses["database_url"]))
         api = Settings(
-            home=own, supabase_url=project.addresses["url"], supabase_service_key=SecretStr(SECRET_KEY)
+            home=own,
+            supabase_url=project.addresses["url"],
+            supabase_service_key=SecretStr(project.addresses["key"]),
         )
         await save_twenty(direct)
         print("| executions at once | direct | API | ratio | round trips a step | of these the journal's |")

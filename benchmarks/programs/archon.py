@@ -1,7 +1,8 @@
-"""Archon Workflows, wired as it is for its users: ``archon.py URL TOOLS``.
+"""Archon Workflows, wired as it is for its users: ``archon.py URL TOOLS [API_URL API_KEY]``.
 
 With ``none`` for TOOLS steps call a gateway in this process that answers at once; with ``memory``, or the
-path of a tool server file, they go through the product's own gateway to a tool server.
+path of a tool server file, they go through the product's own gateway to a tool server. With an API it works
+through that of a Supabase project, which has the migration already.
 """
 
 import asyncio
@@ -203,10 +204,12 @@ class Works:
         return perf_counter() - began
 
 
-async def main(url: str, tools: str) -> None:
+async def main(url: str, tools: str, api_url: str | None = None, api_key: str | None = None) -> None:
     chosen: dict[str, Any] = {
         "home": Path(tempfile.mkdtemp()),
-        "database_url": url,
+        "database_url": url or None,
+        "supabase_url": api_url,
+        "supabase_service_key": api_key,
         "max_concurrent_executions": 2_000,
         "max_tree_steps": 10**6,
         "max_tree_calls": 10**6,
@@ -214,7 +217,8 @@ async def main(url: str, tools: str) -> None:
     }
     if tools == "none":
         bootstrap.tool_servers = no_transport
-    await apply_migration(url)
+    if url:
+        await apply_migration(url)
     servers = {"trivial": build()} if tools == "memory" else None
     async with bootstrap.open_application(Settings(**chosen), servers=servers) as application:
         works = Works(application)
@@ -222,4 +226,4 @@ async def main(url: str, tools: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2]))
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,7 +1,7 @@
 """Prefect: a flow of tasks whose results are kept, with its server in a process of its own.
 
-On the database that it comes with (SQLite): on Postgres it needs the extension ``pg_trgm``, which the embedded
-one does not have.
+On the database that it comes with (SQLite): on Postgres it needs the extension ``pg_trgm``, which the
+embedded one does not have.
 """
 
 import asyncio
@@ -13,9 +13,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Generator
+from http import HTTPStatus
+from http.client import HTTPConnection
 from pathlib import Path
 from time import sleep
-from urllib.request import urlopen
 
 START_SECONDS = 90
 
@@ -54,18 +55,20 @@ def server() -> Generator[None]:
     command = [str(Path(sys.executable).with_name("prefect")), "server", "start", "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as process:
         try:
-            wait_for(f"{os.environ['PREFECT_API_URL']}/health")
+            wait_until_it_answers()
             yield
         finally:
             os.killpg(process.pid, signal.SIGTERM)
 
 
-def wait_for(url: str) -> None:
+def wait_until_it_answers() -> None:
     for _ in range(START_SECONDS * 5):
-        with contextlib.suppress(OSError), urlopen(url, timeout=5):
-            return
+        with contextlib.suppress(OSError), contextlib.closing(HTTPConnection("127.0.0.1", port)) as asking:
+            asking.request("GET", "/api/health")
+            if asking.getresponse().status == HTTPStatus.OK:
+                return
         sleep(0.2)
-    raise TimeoutError(f"Prefect's server does not answer at {url}")
+    raise TimeoutError("Prefect's server does not answer")
 
 
 async def main() -> None:
