@@ -158,7 +158,7 @@ create table if not exists public.archon_workflow_executions (
   started_at timestamptz,
   completed_at timestamptz,
   paused_at timestamptz
-) with (fillfactor = 70);
+);
 
 create table if not exists public.archon_workflow_step_executions (
   id uuid primary key default gen_random_uuid(),
@@ -194,7 +194,7 @@ create table if not exists public.archon_workflow_step_executions (
   updated_at timestamptz not null default now(),
   started_at timestamptz,
   completed_at timestamptz
-) with (fillfactor = 85);
+);
 
 -- What earlier versions of this schema did not have.
 alter table public.archon_workflow_templates
@@ -249,6 +249,11 @@ create table if not exists public.archon_workflow_schedules (
   created_at timestamptz not null default clock_timestamp(),
   updated_at timestamptz not null default clock_timestamp()
 );
+
+-- Room in each page for the versions of its rows to come: an execution's row grows with its log, a step's is
+-- written twice. A version that finds no room goes to another page, and every index is written again.
+alter table public.archon_workflow_executions set (fillfactor = 50);
+alter table public.archon_workflow_step_executions set (fillfactor = 70);
 
 comment on table public.archon_workflow_templates is
   'Reusable workflow definitions; the newest version of each.';
