@@ -165,6 +165,7 @@ class SideBySide:
             "payload of 100 KB, ms a step": ("payload", {"size": 100_000}, STEPS),
             "payload of 1 MB, ms a step": ("payload", {"size": 1_000_000}, STEPS),
             "resume after 100 recorded steps, ms": ("resume", {"steps": 100}, 1),
+            "resume after 1,000 recorded steps, ms": ("resume", {"steps": 1_000}, 1),
             f"resume after {items:,} recorded steps, ms": ("resume", {"steps": items}, 1),
         }
         async with self._tenants() as tenants, self._crew(self._ours("shapes"), *tenants) as crew:
