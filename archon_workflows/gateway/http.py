@@ -81,11 +81,12 @@ class HttpLink(Link):
         if _CALL not in body:
             return False
         try:
-            refusal = self.refusal(JSONRPCRequest.model_validate_json(body))
+            request = JSONRPCRequest.model_validate_json(body)
         except ValidationError:
             return False
+        refusal = self.refusal(request)
         if refusal is not None:
-            await self._answer(refusal)
+            await self.report(request.id, refusal)
         return refusal is not None
 
     async def _answer(self, message: JSONRPCError) -> None:

@@ -9,8 +9,9 @@ answer that already came. Pure but for a clock that is passed in.
 import logging
 import re
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
+from mcp.shared.dispatcher import coerce_request_id
 from mcp.shared.message import SessionMessage
 from mcp_types import JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, RequestId, jsonrpc_message_adapter
 from pydantic import ValidationError
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 from archon_workflows.gateway.faults import CallFault, Fault
 from archon_workflows.gateway.limits import GatewayLimits
 from archon_workflows.gateway.lines import OversizedLine, ids_in
+from archon_workflows.gateway.stdio_calls import FIRST_CALL_ID
 from archon_workflows.model.json_values import BOUNDS, InvalidJson, JsonBounds, shown
 from archon_workflows.model.outcomes import JsonValue
 
@@ -72,11 +74,14 @@ class Outstanding:
     def __init__(self) -> None:
         self._waiting: dict[RequestId, str] = {}
         self._highest_issued = 0
+        self._highest_call = 0
 
     def note_sent(self, message: JSONRPCMessage) -> None:
         """Remember a request; forget one that is being cancelled."""
         if isinstance(message, JSONRPCRequest):
-            if isinstance(message.id, int):
+            if isinstance(message.id, int) and message.id >= FIRST_CALL_ID:
+                self._highest_call = message.id
+            elif isinstance(message.id, int):
                 self._highest_issued = max(self._highest_issued, message.id)
             if message.method != _LONG_LIVED:
                 self._waiting[message.id] = message.method
@@ -87,11 +92,12 @@ class Outstanding:
         """Forget a request."""
         self._waiting.pop(request_id, None)
 
-    def was_issued(self, request_id: Any) -> bool:
+    def was_issued(self, request_id: RequestId) -> bool:
         """Say whether a request can have had that id: a late or second answer is harmless."""
-        if isinstance(request_id, str):
-            return not request_id.lstrip("-").isdigit() or int(request_id) <= self._highest_issued
-        return type(request_id) is int and 0 < request_id <= self._highest_issued
+        number = coerce_request_id(request_id)
+        if isinstance(number, str):
+            return True
+        return 0 < number <= self._highest_issued or FIRST_CALL_ID <= number <= self._highest_call
 
     def blamed(self, line: bytes | OversizedLine) -> RequestId | None:
         """Return the request that an unusable line answers, as far as anyone can tell."""

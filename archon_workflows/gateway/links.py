@@ -3,13 +3,14 @@
 And, the other way round, which calls may not be sent any more when their turn to be written has come.
 """
 
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
 import anyio
-from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCRequest
+from mcp.client import ClientSession
+from mcp_types import Implementation, JSONRPCRequest
 
 from archon_workflows.gateway.faults import Fault
 from archon_workflows.gateway.port import IDEMPOTENCY_KEY, Permit
@@ -48,16 +49,25 @@ class Link:
             if not wanted:
                 del self._wanted[key]
 
-    def refusal(self, message: JSONRPCMessage) -> JSONRPCError | None:
-        """Return the answer to a message that is not to be written any more."""
-        if not isinstance(message, JSONRPCRequest) or message.method != _CALL or message.params is None:
+    @asynccontextmanager
+    async def calling(
+        self,
+        session: ClientSession,
+        client_info: Implementation,  # noqa: ARG002 - for links that open a session of their own
+    ) -> AsyncGenerator[ClientSession]:
+        """Yield the session for calls: the one that was opened, where there is no shorter way."""
+        yield session
+
+    def refusal(self, request: JSONRPCRequest) -> Fault | None:
+        """Return why a call is not to be written any more."""
+        if request.method != _CALL or request.params is None:
             return None
-        meta = cast("Mapping[str, Any]", message.params.get("_meta") or {})
+        meta = cast("Mapping[str, Any]", request.params.get("_meta") or {})
         wanted = self._wanted.get(str(meta.get(IDEMPOTENCY_KEY, "")), ())
         if any(permit is None or permit.runs for permit in wanted):
             return None
         what = "The right to make the call ran out." if wanted else "Nobody waits for the call any more."
-        return Fault(code="connection", message=what, sent=False).as_message(message.id)
+        return Fault(code="connection", message=what, sent=False)
 
     def end(self, fault: Fault | None = None) -> None:
         """Declare the connection lost; the first reason counts; it leaves calls in flight unknown."""

@@ -89,8 +89,17 @@ class ServerProcess(asyncio.SubprocessProtocol):
             self._pause(_STDOUT, paused=False)
         return chunk
 
-    async def write(self, line: bytes) -> None:
-        """Write to stdin and wait until the pipe has room again.
+    @property
+    def is_writable(self) -> bool:
+        """Whether what is written goes to the pipe at once."""
+        return self._writable.is_set()
+
+    async def writable(self) -> None:
+        """Wait until the pipe has room."""
+        await self._writable.wait()
+
+    def write(self, line: bytes) -> None:
+        """Write to stdin.
 
         Raises:
             BrokenPipeError: nobody reads it any more.
@@ -99,7 +108,6 @@ class ServerProcess(asyncio.SubprocessProtocol):
         if stdin is None or stdin.is_closing():
             raise BrokenPipeError
         stdin.write(line)
-        await self._writable.wait()
 
     def end_stdout(self) -> None:
         """Let ``read`` come to its end although some other process keeps the pipe open."""

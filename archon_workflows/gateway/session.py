@@ -289,11 +289,12 @@ class ToolServerSession:
                 async with self._client(endpoint) as client:
                     self.tools = await list_tools(client.session, self.name, self._limits)
                     scope.deadline, self._connecting_scope = math.inf, None
-                    connection = self._publish(client, link, attempt)
-                    try:
-                        await self._until_lost(client, link)
-                    finally:
-                        self._withdraw(connection, link)
+                    async with link.calling(client.session, _client_info()) as calls:
+                        connection = self._publish(client.session, Connection(calls, link), attempt)
+                        try:
+                            await self._until_lost(client, link)
+                        finally:
+                            self._withdraw(connection, link)
             finally:
                 self._link = self._connecting_scope = None
         if scope.cancelled_caught and connection is None:
@@ -310,12 +311,10 @@ class ToolServerSession:
         return http.streams(), http
 
     def _client(self, endpoint: Transport | MCPServer) -> Client:
-        info = Implementation(name="archon-workflows", version=_version())
-        return Client(endpoint, cache=None, client_info=info, message_handler=self._notified)
+        return Client(endpoint, cache=None, client_info=_client_info(), message_handler=self._notified)
 
-    def _publish(self, client: Client, link: Link, attempt: _Attempt) -> Connection:
-        connection = Connection(client.session, link)
-        self._session, self._connection = client.session, connection
+    def _publish(self, session: ClientSession, connection: Connection, attempt: _Attempt) -> Connection:
+        self._session, self._connection = session, connection
         self._stale, self._listed_at = False, anyio.current_time()
         self._connecting, self.fault = False, None
         self._attempt = _Attempt()
@@ -389,11 +388,11 @@ def _reason(cause: BaseException) -> str:
     return lines[0][:300] if lines else type(cause).__name__
 
 
-def _version() -> str:
+def _client_info() -> Implementation:
     try:
-        return version("archon-workflows")
+        return Implementation(name="archon-workflows", version=version("archon-workflows"))
     except PackageNotFoundError:  # run from a checkout
-        return "0"
+        return Implementation(name="archon-workflows", version="0")
 
 
 def _first_cause(error: BaseException) -> BaseException:

@@ -13,8 +13,10 @@ import anyio
 import anyio.to_thread
 from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from mcp.client import ClientSession
 from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
+from mcp_types import Implementation, JSONRPCMessage, JSONRPCNotification, JSONRPCRequest, RequestId
 
 from archon_workflows.gateway.configuration import StdioServer
 from archon_workflows.gateway.faults import CallFault, Fault
@@ -23,6 +25,7 @@ from archon_workflows.gateway.limits import GatewayLimits
 from archon_workflows.gateway.lines import LineAssembler, OversizedLine
 from archon_workflows.gateway.links import Link
 from archon_workflows.gateway.processes import ServerProcess
+from archon_workflows.gateway.stdio_calls import StdioCalls
 from archon_workflows.model.json_values import InvalidJson, parse_json
 from archon_workflows.model.outcomes import JsonValue
 
@@ -52,6 +55,7 @@ class StdioLink(Link):
         self._lines = InboundLines(server, limits, anyio.current_time)
         self._bounds = message_bounds(limits)
         self._process: ServerProcess | None = None
+        self._calls = StdioCalls(self._send_call, self._abandon_call)
 
     @asynccontextmanager
     async def streams(self) -> AsyncGenerator[Streams]:
@@ -66,7 +70,7 @@ class StdioLink(Link):
         with inbound, session_inbound, session_outbound, outbound:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._read, process, inbound)
-                tasks.start_soon(self._write, process, outbound, inbound)
+                tasks.start_soon(self._write, process, outbound)
                 tasks.start_soon(self._watch, process)
                 try:
                     yield session_inbound, session_outbound
@@ -75,6 +79,17 @@ class StdioLink(Link):
                     with anyio.CancelScope(shield=True):
                         await process.stop(self._limits.stop_seconds)
                     tasks.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def calling(
+        self, session: ClientSession, client_info: Implementation
+    ) -> AsyncGenerator[ClientSession]:
+        """Yield a session for calls that speaks as was agreed on in ``session``."""
+        agreed = session.discover_result or session.initialize_result
+        async with ClientSession(dispatcher=self._calls, client_info=client_info) as calls:
+            if agreed is not None:
+                calls.adopt(agreed)
+            yield calls
 
     def diagnosis(self) -> dict[str, JsonValue]:
         """Return the end of stderr, the exit code, and the lines that were no messages."""
@@ -130,7 +145,7 @@ class StdioLink(Link):
         if self._lines.is_ignored(line):
             return
         message = self._lines.message(line, await self._parsed(line))
-        if message is not None:
+        if message is not None and not await self._calls.take(message.message):
             await inbound.send(message)
 
     async def _parsed(self, line: bytes | OversizedLine) -> JsonValue | InvalidJson:
@@ -150,24 +165,57 @@ class StdioLink(Link):
         self,
         process: ServerProcess,
         outbound: MemoryObjectReceiveStream[SessionMessage],
-        inbound: MemoryObjectSendStream[Inbound],
     ) -> None:
         try:
             async for item in outbound:
-                refusal = self.refusal(item.message)
-                if refusal is not None:
-                    await inbound.send(SessionMessage(refusal))
-                    continue
-                self._lines.outstanding.note_sent(item.message)
-                text = item.message.model_dump_json(by_alias=True, exclude_unset=True)
-                with anyio.fail_after(self._limits.write_seconds):
-                    await process.write(text.encode() + b"\n")
-        except TimeoutError:
+                await self._room(process)
+                self._put(process, item.message)
+        except (OSError, anyio.ClosedResourceError):
+            process.end_stdout()
+
+    async def _send_call(self, request: JSONRPCRequest) -> None:
+        process = self._running()
+        await self._room(process)
+        refusal = self.refusal(request)
+        if refusal is not None:
+            raise CallFault(refusal)
+        self._put(process, request)
+
+    def _abandon_call(self, request_id: RequestId) -> None:
+        params = {"requestId": request_id, "reason": "caller cancelled"}
+        with suppress(OSError):
+            self._put(
+                self._running(),
+                JSONRPCNotification(jsonrpc="2.0", method="notifications/cancelled", params=params),
+            )
+
+    def _put(self, process: ServerProcess, message: JSONRPCMessage) -> None:
+        """Write a message; whoever waited for room comes here before anyone else can have taken it."""
+        self._lines.outstanding.note_sent(message)
+        process.write(message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n")
+
+    async def _room(self, process: ServerProcess) -> None:
+        """Wait until the pipe has room; end the session when the server does not make any.
+
+        Raises:
+            BrokenPipeError: it did not.
+        """
+        if process.is_writable:
+            return
+        try:
+            with anyio.fail_after(self._limits.write_seconds):
+                while not process.is_writable:
+                    await process.writable()
+        except TimeoutError as error:
             message = f"The tool server {self.server!r} does not read its stdin."
             self.end(Fault(code="connection", message=message, details=self.diagnosis()))
             process.end_stdout()
-        except (OSError, anyio.ClosedResourceError):
-            process.end_stdout()
+            raise BrokenPipeError from error
+
+    def _running(self) -> ServerProcess:
+        if self._process is None:
+            raise BrokenPipeError
+        return self._process
 
     async def _watch(self, process: ServerProcess) -> None:
         """End the session with the process, once what it wrote last was read."""
