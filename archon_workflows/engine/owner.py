@@ -14,6 +14,7 @@ from uuid import UUID
 
 import anyio
 import anyio.lowlevel
+from pydantic_core import to_json
 
 from archon_workflows.engine.calls import ToolCaller
 from archon_workflows.engine.clock import DatabaseClock
@@ -47,7 +48,6 @@ from archon_workflows.interpreter import (
     ToolProgressed,
     Turn,
 )
-from archon_workflows.model.json_values import canonical_json
 from archon_workflows.model.outcomes import Outcome, StepError, Unknown
 from archon_workflows.model.records import ControlRequest, ExecutionRecord, JournalAnswer, JournalEntry
 
@@ -329,4 +329,4 @@ class Owner:
 
 def _size_of(outcome: Outcome) -> int:
     result = None if isinstance(outcome, Unknown) else outcome.result
-    return len(canonical_json(result)) if result is not None else 0
+    return len(to_json(result)) if result is not None else 0

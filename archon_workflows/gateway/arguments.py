@@ -75,6 +75,9 @@ def _is_sealed(schema: Mapping[str, Any]) -> bool:
 
 
 def _unknown_names(schema: Mapping[str, Any], arguments: Mapping[str, JsonValue]) -> list[str]:
+    properties = schema.get("properties")
+    if isinstance(properties, dict) and arguments.keys() <= cast("dict[str, Any]", properties).keys():
+        return []
     names, openness = known_names(schema)
     return [] if openness == "open" else [name for name in arguments if name not in names]
 

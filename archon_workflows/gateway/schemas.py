@@ -8,7 +8,7 @@ logged once: a server's schema is a help to its users, and no reason to lose an 
 import json
 import logging
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, cast
@@ -66,9 +66,21 @@ class SchemaChecks:
 
     def __init__(self) -> None:
         self._known: OrderedDict[bytes, SchemaCheck] = OrderedDict()
+        self._seen: dict[int, tuple[Mapping[str, Any], SchemaCheck]] = {}
+        """By identity, which nothing else can have while the schema is kept beside it."""
 
     async def check_for(self, schema: Mapping[str, Any], what: str) -> SchemaCheck:
         """Return the check of ``schema``; ``what`` names it in the log."""
+        seen = self._seen.get(id(schema))
+        if seen is not None:
+            return seen[1]
+        check = await self._check_of_text(schema, what)
+        if len(self._seen) >= _CACHED_SCHEMAS:
+            self._seen.clear()
+        self._seen[id(schema)] = (schema, check)
+        return check
+
+    async def _check_of_text(self, schema: Mapping[str, Any], what: str) -> SchemaCheck:
         text = json.dumps(schema, sort_keys=True)
         key = sha256(text.encode(errors="surrogatepass")).digest()
         if key in self._known:
@@ -230,15 +242,12 @@ def _mismatch(error: jsonschema_rs.ValidationError) -> Mismatch:
 
 
 def _count_nodes(value: JsonValue) -> int:
-    return sum(1 for _ in _nodes(value))
-
-
-def _nodes(value: JsonValue) -> Iterator[JsonValue]:
-    waiting: list[JsonValue] = [value]
+    nodes, waiting = 0, [value]
     while waiting:
         node = waiting.pop()
-        yield node
+        nodes += 1
         if isinstance(node, dict):
             waiting.extend(cast("dict[str, JsonValue]", node).values())
         elif isinstance(node, list):
             waiting.extend(cast("list[JsonValue]", node))
+    return nodes

@@ -144,18 +144,17 @@ class StdioLink(Link):
     async def _deliver(self, line: bytes | OversizedLine, inbound: MemoryObjectSendStream[Inbound]) -> None:
         if self._lines.is_ignored(line):
             return
-        message = self._lines.message(line, await self._parsed(line))
+        if isinstance(line, bytes) and len(line) > _PARSED_IN_PLACE_BYTES:
+            value = await anyio.to_thread.run_sync(self._parse, line, abandon_on_cancel=True)
+        else:
+            value = self._parse(line)
+        message = self._lines.message(line, value)
         if message is not None and not await self._calls.take(message.message):
             await inbound.send(message)
 
-    async def _parsed(self, line: bytes | OversizedLine) -> JsonValue | InvalidJson:
+    def _parse(self, line: bytes | OversizedLine) -> JsonValue | InvalidJson:
         if isinstance(line, OversizedLine):
             return None
-        if len(line) > _PARSED_IN_PLACE_BYTES:
-            return await anyio.to_thread.run_sync(self._parse, line, abandon_on_cancel=True)
-        return self._parse(line)
-
-    def _parse(self, line: bytes) -> JsonValue | InvalidJson:
         try:
             return parse_json(line, bounds=self._bounds)
         except InvalidJson as error:

@@ -1,10 +1,10 @@
 """Tool calls over stdio: written where they are made, answered where they are read.
 
-The SDK's dispatcher takes a request through a stream and a task on its way to the pipe, and its answer through
-two of each, which costs more than all else that a client does for a call. This is another dispatcher for the
-SDK's session (https://py.sdk.modelcontextprotocol.io, ``mcp.shared.dispatcher``), beside the SDK's own on the
-same pipes. It knows nothing but requests of ours: the handshake, the list of tools and what a server says
-unasked stay with the SDK's.
+The SDK's dispatcher takes a request through a stream and a task on its way to the pipe, and its answer
+through two of each, which costs as much as the rest of what a client does for a call. This is another
+dispatcher for the SDK's session (the port ``mcp.shared.dispatcher``), beside the SDK's own on the same pipes.
+It knows nothing but requests of ours: the handshake, the list of tools and what a server says unasked stay
+with the SDK's.
 """
 
 import asyncio
@@ -35,8 +35,6 @@ from mcp_types import (
     JSONRPCResponse,
     RequestId,
 )
-
-from archon_workflows.model.outcomes import JsonValue
 
 FIRST_CALL_ID = 1 << 30
 """Where the ids of calls begin: beyond those of the SDK, and within what a server may keep in 32 bits."""
@@ -119,8 +117,8 @@ class StdioCalls(Dispatcher[TransportContext]):
                 return self._answered(message.id, message.result)
             case JSONRPCError():
                 return self._answered(message.id, message.error)
-            case JSONRPCNotification(method=_, params=params) if message.method == _PROGRESS:
-                return await self._progressed(params or {})
+            case JSONRPCNotification() if message.method == _PROGRESS:
+                return await self._progressed(message.params or {})
             case _:
                 return False
 
@@ -142,17 +140,17 @@ class StdioCalls(Dispatcher[TransportContext]):
             waiting.answer.set_result(outcome)
         return True
 
-    async def _progressed(self, params: Mapping[str, JsonValue]) -> bool:
-        token, progress, total, message = map(params.get, ("progressToken", "progress", "total", "message"))
+    async def _progressed(self, params: Mapping[str, Any]) -> bool:
+        token = params.get("progressToken")
         waiting = self._waiting.get(coerce_request_id(token)) if isinstance(token, int | str) else None
         if waiting is None:
             return False
-        if waiting.on_progress is not None and _is_number(progress):
-            known_total = float(total) if _is_number(total) else None
-            text = message if isinstance(message, str) else None
-            await waiting.on_progress(float(progress), known_total, text)
+        progress, message = _number(params.get("progress")), params.get("message")
+        if waiting.on_progress is not None and progress is not None:
+            said = message if isinstance(message, str) else None
+            await waiting.on_progress(progress, _number(params.get("total")), said)
         return True
 
 
-def _is_number(value: JsonValue) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

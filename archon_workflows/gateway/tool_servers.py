@@ -1,8 +1,8 @@
 """The gateway over MCP: all configured tool servers, kept open, behind the port's four verbs."""
 
 import math
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -137,8 +137,11 @@ class ToolServers:
         if isinstance(arguments, StepError):
             return Failed(arguments)
         request = ToolRequest(tool.name, arguments, _meta_of(call), progress, call.permit)
-        async with _slot(session, deadline):
+        await _take_slot(session, deadline)
+        try:
             raw = await _sent(session, request, course)
+        finally:
+            session.slots.release()
         course.reach("reading the answer")
         output_check = None
         if tool.output_schema is not None:
@@ -223,13 +226,14 @@ async def _try_connection(session: ToolServerSession) -> None:
         await session.connection()
 
 
-@asynccontextmanager
-async def _slot(session: ToolServerSession, deadline: anyio.CancelScope) -> AsyncGenerator[None]:
-    """Hold one of the server's slots; the wait for it is not the call's, so the deadline moves along."""
-    left, deadline.deadline = deadline.deadline - anyio.current_time(), math.inf
-    async with session.slots:
+async def _take_slot(session: ToolServerSession, deadline: anyio.CancelScope) -> None:
+    """Take one of the server's slots; a wait for it is not the call's, so the deadline moves along."""
+    try:
+        session.slots.acquire_nowait()
+    except anyio.WouldBlock:
+        left, deadline.deadline = deadline.deadline - anyio.current_time(), math.inf
+        await session.slots.acquire()
         deadline.deadline = anyio.current_time() + left
-        yield
 
 
 async def _sent(session: ToolServerSession, request: ToolRequest, course: _Course) -> dict[str, JsonValue]:
