@@ -43,7 +43,6 @@ class Settings(BaseSettings):
         extra="forbid",
         validate_by_name=True,
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
     )
 
     database_url: SecretStr | None = None

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from archon_workflows.model.descriptions import descriptions_of
 from archon_workflows.settings import Settings, variable_of
 
 PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
@@ -67,9 +68,10 @@ def test_a_misspelled_keyword_is_refused() -> None:
 
 @pytest.mark.parametrize("field", Settings.model_fields)
 def test_the_documentation_states_each_setting_with_its_meaning_and_default(field: str) -> None:
-    described = Settings.model_fields[field]
-    default = "the user's data directory" if field == "home" else DEFAULT_WORDS.get(described.default)
-    row = f"| `{variable_of(field)}` | {default or f'`{described.default}`'} | {described.description} |"
+    given = Settings.model_fields[field].default
+    default = "the user's data directory" if field == "home" else DEFAULT_WORDS.get(given)
+    meaning = descriptions_of(Settings)[field]
+    row = f"| `{variable_of(field)}` | {default or f'`{given}`'} | {meaning} |"
     assert row in PAGE.read_text().splitlines()
 
 

@@ -21,7 +21,7 @@ from archon_workflows.errors import StorageError
 from archon_workflows.gateway.port import ServerState, ToolEntry
 from archon_workflows.server.app import build_server
 from archon_workflows.server.authentication import authentication_of
-from archon_workflows.server.transports import HttpLimits, serve_http, serve_stdio
+from archon_workflows.server.stdio import serve_stdio
 from archon_workflows.settings import variable_of
 from archon_workflows.storage.migrations import apply_migration, migration_sql, schema_state
 
@@ -55,6 +55,9 @@ async def _serve(transport: Transport, *, host: str, port: int, execute: bool, f
         if transport == "stdio":
             await serve_stdio(build_server(opened))
         else:
+            # Who speaks stdio has no use for a web server, and waits for the imports.
+            from archon_workflows.server.http import HttpLimits, serve_http  # noqa: PLC0415 - see above
+
             await serve_http(
                 build_server(opened, authentication_of(settings)),
                 transport,

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
+from archon_workflows.model.descriptions import descriptions_of
 from archon_workflows.model.findings import Finding, PatchOperation, closest, renaming, replacement
 from archon_workflows.model.json_values import shown
 from archon_workflows.model.locations import EXPECTED, Mistake, nearest_field
@@ -103,8 +104,8 @@ def _missing_field(mistake: Mistake) -> Finding:
 
 
 def _meaning(mistake: Mistake) -> str:
-    known = mistake.model.model_fields.get(str(mistake.field)) if mistake.model is not None else None
-    return f": {known.description.rstrip('.')}" if known is not None and known.description else ""
+    meaning = descriptions_of(mistake.model).get(str(mistake.field)) if mistake.model is not None else None
+    return f": {meaning.rstrip('.')}" if meaning else ""
 
 
 def _unknown_type(mistake: Mistake) -> Finding:

@@ -7,7 +7,9 @@ parses them once per version. The text under each field is its description in th
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Strict, StringConstraints, Tag
+from pydantic import ConfigDict, Discriminator, Field, Strict, StringConstraints, Tag
+
+from archon_workflows.model.descriptions import DescribedModel
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]{0,62}$"
 RESERVED_STEP_NAMES = frozenset({"next", "end", "fail", "retry", "continue"})
@@ -20,13 +22,11 @@ Seconds = Annotated[float, Field(ge=0, le=366 * 24 * 3600)]
 Expression = Annotated[str, StringConstraints(min_length=1, max_length=65_536)]
 
 
-class Document(BaseModel):
+class Document(DescribedModel):
     """Base of everything that is parsed out of a template document."""
 
     # Built when the first template is parsed: a server that starts has none yet.
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, defer_build=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 class RepeatUntil(Document):
@@ -195,6 +195,3 @@ StepOrSequence = Annotated[
 ]
 
 Branches = Annotated[tuple[StepOrSequence, ...], Strict(strict=False), Field(min_length=1, max_length=1_000)]
-
-for _model in (StepFields, ActionStep, ConditionStep, WorkflowLinkStep, ParallelStep, LoopStep):
-    _model.model_rebuild()

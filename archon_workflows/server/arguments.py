@@ -11,7 +11,6 @@ from typing import Annotated, Any, ClassVar, Self, cast
 from uuid import UUID
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -22,6 +21,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from archon_workflows.errors import InvalidRequest
+from archon_workflows.model.descriptions import DescribedModel, descriptions_of
 from archon_workflows.model.findings import closest, hint
 from archon_workflows.model.json_values import InvalidJson, parse_json, pointer_token, shown
 from archon_workflows.server.presentation.answer import PageFacts, short
@@ -65,10 +65,10 @@ PageNumber = Annotated[int, Field(ge=1, le=1_000_000)]
 PageSize = Annotated[int, Field(ge=1, le=LARGEST_PAGE)]
 
 
-class Arguments(BaseModel):
+class Arguments(DescribedModel):
     """Base of a tool's arguments; the text under each field is its description for the agent."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     tool_name: ClassVar[str]
 
@@ -195,7 +195,8 @@ def _letter(code: str, path: str, message: str, suggestion: str) -> dict[str, st
 
 
 def _meaning(arguments: type[Arguments], name: str) -> str:
-    description = arguments.model_fields[name].description if name in arguments.model_fields else None
+    field = arguments.model_fields.get(name)
+    description = (field and field.description) or descriptions_of(arguments).get(name)
     return f": {short(description)}" if description else "."
 
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
 
-from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCRequest
+from mcp_types import JSONRPCRequest
 from patches import original, put
 
 from archon_workflows.engine.calls import ToolCaller
 from archon_workflows.engine.children import Children
 from archon_workflows.engine.journal import Journal
 from archon_workflows.engine.launch import Launcher
+from archon_workflows.gateway.faults import Fault
 from archon_workflows.gateway.links import Link
 from archon_workflows.gateway.port import IDEMPOTENCY_KEY
 from archon_workflows.interpreter import CallTool, StartChild
@@ -126,10 +127,10 @@ class CrashPoints:
     def _before_writing(self) -> None:
         refusal = Link.refusal
 
-        def pass_and_refuse(link: Link, message: JSONRPCMessage) -> JSONRPCError | None:
-            if isinstance(message, JSONRPCRequest) and message.method == "tools/call":
-                meta = (message.params or {})["_meta"]
+        def pass_and_refuse(link: Link, request: JSONRPCRequest) -> Fault | None:
+            if request.method == "tools/call":
+                meta = (request.params or {})["_meta"]
                 self.pass_by(CALL_WRITTEN, meta[IDEMPOTENCY_KEY])
-            return refusal(link, message)
+            return refusal(link, request)
 
         put(Link, refusal=pass_and_refuse)

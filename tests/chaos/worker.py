@@ -24,7 +24,7 @@ from wrong_clocks import be_ahead
 from archon_workflows import bootstrap
 from archon_workflows.engine.engine import EngineLimits
 from archon_workflows.server.app import build_server
-from archon_workflows.server.transports import serve_http
+from archon_workflows.server.http import serve_http
 from archon_workflows.settings import Settings
 from archon_workflows.storage import supabase
 from archon_workflows.storage.direct import DirectRepository

@@ -13,10 +13,12 @@ import pytest
 from gateway_harness import outcome_of, quick_limits, stdio, tool_call, watched_loop
 
 from archon_workflows.errors import ToolServerError
+from archon_workflows.gateway.port import ToolCall
 from archon_workflows.gateway.tool_servers import ToolServers
-from archon_workflows.model.outcomes import Failed, Succeeded, Unknown
+from archon_workflows.model.outcomes import Failed, Outcome, Succeeded, Unknown
 
 LONGEST_STALL_SECONDS = 0.25
+MEGABYTE = 1_048_576
 TIMEOUT_SECONDS = 1.0
 
 
@@ -35,6 +37,8 @@ ANSWERED = [
     Case("bad_utf8", Failed, "invalid_result"),
     Case("null_result", Failed, "protocol_error"),
     Case("wrong_id", Failed, "protocol_error"),
+    Case("later_id", Failed, "protocol_error"),
+    Case("id_as_text", Succeeded),
     Case("no_content", Failed, "protocol_error"),
     Case("not_a_number", Failed, "invalid_result"),
     Case("infinite", Failed, "invalid_result"),
@@ -105,6 +109,23 @@ async def test_no_answer_is_an_unknown_outcome_at_the_deadline(case: Case) -> No
         assert TIMEOUT_SECONDS <= time.perf_counter() - started < TIMEOUT_SECONDS + 0.5
         assert isinstance(outcome, Unknown)
         assert outcome.error.code == case.code
+
+
+async def test_a_server_that_does_not_read_ends_all_calls_that_wait_to_be_written_or_answered() -> None:
+    outcomes: list[Outcome] = []
+    large = tool_call("ok", {"text": "x" * MEGABYTE}, timeout_seconds=30)
+
+    async def call(one: ToolCall) -> None:
+        outcomes.append(await gateway.call(one))
+
+    async with hostile(write_seconds=0.3) as gateway, anyio.create_task_group() as tasks:
+        await gateway.tools()
+        for one in (tool_call("hang", timeout_seconds=30), large, large, large):
+            tasks.start_soon(call, one)
+    assert [type(outcome) for outcome in outcomes] == [Unknown] * 4
+    assert {outcome.error.message for outcome in outcomes if isinstance(outcome, Unknown)} == {
+        "The tool server 'hostile' does not read its stdin."
+    }
 
 
 async def test_the_time_out_of_a_call_shows_what_the_server_printed_instead_of_an_answer() -> None:

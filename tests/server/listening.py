@@ -12,7 +12,7 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server import MCPServer
 
-from archon_workflows.server.transports import PATHS, HttpTransport, serve_http
+from archon_workflows.server.http import PATHS, HttpTransport, serve_http
 
 JSON_RPC = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 TOKENS = {name: f"token-of-{name}-0123456789" for name in ("alice", "bob")}

@@ -41,7 +41,7 @@ from serving import Agent
 
 from archon_workflows.errors import InvalidRequest
 from archon_workflows.server.authentication import Authentication, authentication_of
-from archon_workflows.server.transports import HttpTransport, http_app
+from archon_workflows.server.http import HttpTransport, http_app
 from archon_workflows.settings import Settings
 
 RESOURCE = "https://workflows.example/mcp"

@@ -13,7 +13,7 @@ from anyio.abc import SocketStream
 from listening import JSON_RPC, connected, listening, url_of
 from mcp.server import MCPServer
 
-from archon_workflows.server.transports import HttpLimits, HttpTransport
+from archon_workflows.server.http import HttpLimits, HttpTransport
 
 LIMITS = HttpLimits(request_bytes=10_000, request_seconds=0.4, connections=8)
 PING = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"}).encode()

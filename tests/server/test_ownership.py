@@ -20,8 +20,8 @@ from archon_workflows.bootstrap import Application, open_application
 from archon_workflows.model.records import ControlAction
 from archon_workflows.server.app import build_server
 from archon_workflows.server.authentication import authentication_of
+from archon_workflows.server.http import HttpTransport
 from archon_workflows.server.template_arguments import TemplateAction
-from archon_workflows.server.transports import HttpTransport
 from archon_workflows.settings import Settings
 
 TEMPLATES = "manage_workflow_template"

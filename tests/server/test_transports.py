@@ -21,7 +21,7 @@ from mcp.server import MCPServer
 from serving import Agent, action, content_of
 
 from archon_workflows.errors import InvalidRequest
-from archon_workflows.server.transports import HttpTransport, http_app, serve_http
+from archon_workflows.server.http import HttpTransport, http_app, serve_http
 
 LEDGER = Path(__file__).parents[1] / "tool_servers/ledger.py"
 JSON_RPC = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}

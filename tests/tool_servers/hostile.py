@@ -182,6 +182,8 @@ TOOLS: dict[str, Callable[[Request], object]] = {
     "bad_utf8": lambda request: raw_bytes(request, b"\xff\xfe"),
     "null_result": lambda request: answer(request, None),
     "wrong_id": lambda _: send({"jsonrpc": "2.0", "id": 999_999, "result": text("who asked?")}),
+    "later_id": lambda request: answer({**request, "id": request["id"] + 1}, text("too soon")),
+    "id_as_text": lambda request: answer({**request, "id": str(request["id"])}, text("late is fine")),
     "two_answers": many_answers,
     "no_content": lambda request: answer(request, {"unexpected": True}),
     "nul": lambda request: answer(request, structure({"v": "a\0b"})),

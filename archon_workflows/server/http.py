@@ -1,4 +1,4 @@
-"""How clients reach the server: stdio, HTTP+SSE and streamable HTTP.
+"""How clients reach the server over HTTP: HTTP+SSE and streamable HTTP.
 
 The engine runs outside of these: a transport's lifespan is one connection's or one request's, an
 execution's is its own.
@@ -9,18 +9,16 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Literal, cast
+from typing import Literal
 
 import anyio
 import uvicorn
 from mcp.server import MCPServer
-from mcp.server.stdio import stdio_server
 from starlette.applications import Starlette
 from typing_extensions import override
 
 from archon_workflows.errors import InvalidRequest
 from archon_workflows.server.door import Door, PunctualProtocol, names_of
-from archon_workflows.server.stdin import ReadableMessages, StdinLines
 from archon_workflows.settings import variable_of
 
 HttpTransport = Literal["sse", "http"]
@@ -43,14 +41,6 @@ class HttpLimits:
     request_bytes: int = 8 * 1_048_576
     request_seconds: float = 30.0
     connections: int = 1_000
-
-
-async def serve_stdio(server: MCPServer) -> None:
-    """Serve the one client at standard input and output; return when it closes our input."""
-    lines = cast("anyio.AsyncFile[str]", StdinLines())
-    async with stdio_server(stdin=lines) as (incoming, outgoing):
-        core = server._lowlevel_server  # pyright: ignore[reportPrivateUsage] - no public way to give streams
-        await core.run(ReadableMessages(incoming, outgoing), outgoing, core.create_initialization_options())
 
 
 async def serve_http(
