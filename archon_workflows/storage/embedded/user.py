@@ -114,10 +114,15 @@ class EmbeddedPostgres:
         raise _too_slow(self._layout)
 
     def _wait_for_server(self, programs: Path) -> bool:
-        def is_decided() -> bool:
-            return accepts_connections(self._layout, programs) or self._sitter_lock.is_free()
+        accepts = False
 
-        return wait_until(is_decided, READY_SECONDS) and accepts_connections(self._layout, programs)
+        def is_decided() -> bool:
+            nonlocal accepts
+            accepts = accepts_connections(self._layout, programs)
+            return accepts or self._sitter_lock.is_free()
+
+        wait_until(is_decided, READY_SECONDS)
+        return accepts
 
     def _spawn_sitter(self, programs: Path) -> None:
         module = "archon_workflows.storage.embedded.sitter"
