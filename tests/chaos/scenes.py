@@ -83,12 +83,14 @@ async def saved_again_before_it_starts(workflow: str, stage: Stage) -> None:
 
 
 async def told_to_stop(workflow: str, stage: Stage) -> None:
-    """A worker is told to stop, and another one is there."""
-    worker = await stage.start_worker()
-    await stage.submit(workflow, 1)
-    await stage.start_worker()
-    stage.note("worker told to stop", worker.pid)
-    worker.ask_to_stop()
+    """A worker is told to stop when it has recorded a step, and another one is there."""
+    workers = [await stage.start_worker(), await stage.start_worker()]
+    execution_id = await stage.submit(workflow, 1)
+    owner = await _owner_with_a_step(stage, execution_id)
+    for worker in workers:
+        if worker.pid == owner:
+            stage.note("worker told to stop", worker.pid)
+            worker.ask_to_stop()
     await stage.until_all_ended(END_SECONDS)
 
 
@@ -105,6 +107,15 @@ async def two_at_once(workflow: str, stage: Stage) -> None:
 def _patience(stage: Stage) -> float:
     """A bug may leave an execution without an end; a product without bugs on a busy machine may not."""
     return END_SECONDS if stage.options.bug is None else HOPELESS_SECONDS
+
+
+async def _owner_with_a_step(stage: Stage, execution_id: UUID) -> int | None:
+    for _ in range(int(END_SECONDS / LOOK_SECONDS)):
+        execution = await stage.client.executions.read(execution_id)
+        if execution.owner_id is not None and execution.progress_percentage > 0:
+            return owner_pid(execution.owner_id)
+        await asyncio.sleep(LOOK_SECONDS)
+    return None
 
 
 async def _is_owned_by(stage: Stage, execution_id: UUID, pid: int) -> None:
