@@ -13,6 +13,7 @@ import random
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, cast
 
@@ -388,6 +389,7 @@ def _reason(cause: BaseException) -> str:
     return lines[0][:300] if lines else type(cause).__name__
 
 
+@cache
 def _client_info() -> Implementation:
     try:
         return Implementation(name="archon-workflows", version=version("archon-workflows"))
