@@ -9,6 +9,8 @@ from crash_points import CALL_WRITTEN, CHILD_CREATED, CHILD_ENDED, RECORDED, TOO
 from stage import Stage
 from writers import owner_pid
 
+from archon_workflows.model.records import ExecutionRecord
+
 Scene = Callable[[Stage], Awaitable[None]]
 
 END_SECONDS = 30.0
@@ -110,20 +112,26 @@ def _patience(stage: Stage) -> float:
 
 
 async def _owner_with_a_step(stage: Stage, execution_id: UUID) -> int | None:
-    for _ in range(int(END_SECONDS / LOOK_SECONDS)):
-        execution = await stage.client.executions.read(execution_id)
-        if execution.owner_id is not None and execution.progress_percentage > 0:
-            return owner_pid(execution.owner_id)
-        await asyncio.sleep(LOOK_SECONDS)
-    return None
+    seen = await _seen(
+        stage, execution_id, lambda one: one.owner_id is not None and one.progress_percentage > 0
+    )
+    return owner_pid(seen.owner_id) if seen is not None and seen.owner_id is not None else None
 
 
 async def _is_owned_by(stage: Stage, execution_id: UUID, pid: int) -> None:
+    await _seen(stage, execution_id, lambda one: one.owner_id is None or owner_pid(one.owner_id) == pid)
+
+
+async def _seen(
+    stage: Stage, execution_id: UUID, is_so: Callable[[ExecutionRecord], bool]
+) -> ExecutionRecord | None:
+    """Look until something is so."""
     for _ in range(int(END_SECONDS / LOOK_SECONDS)):
         execution = await stage.client.executions.read(execution_id)
-        if execution.owner_id is None or owner_pid(execution.owner_id) == pid:
-            return
+        if is_so(execution):
+            return execution
         await asyncio.sleep(LOOK_SECONDS)
+    return None
 
 
 def at(act: Act, point: str, workflow: str, where: str = "") -> Scene:
